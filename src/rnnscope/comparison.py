@@ -1,0 +1,175 @@
+"""Several runs side by side: batches, tables, one figure, and files for forecasts."""
+
+import html
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rnnscope.api import compare
+from rnnscope.core.errors import ConfigError, DataError, Interrupted, RnnscopeError, RunFolderError
+from rnnscope.experiment import Experiment
+from rnnscope.pipeline import open_folder
+from rnnscope.plotting import COLOURS, INK, MUTED, new_figure, render, style
+from rnnscope.results import Run
+from rnnscope.runs.folder import RunFolder
+from rnnscope.runs.report import inline_svg, number
+from rnnscope.tasks.table import read_table
+
+
+def run_batch(experiments: list[Experiment], out: Path, carry_out: Callable[[Experiment, RunFolder], None]) -> Path:
+    """Carry out experiments one after the other into one folder; one that fails does not stop the others."""
+    parent = RunFolder.create(out, "batch", experiments[0].seed)
+    rows: list[dict[str, Any]] = []
+    for experiment in experiments:
+        folder = open_folder(experiment, parent.path)
+        row: dict[str, Any] = {"name": experiment.name, "folder": folder.path.name, "verdict": None, "error": None}
+        rows.append(row)
+        try:
+            carry_out(experiment, folder)
+            row["verdict"] = folder.read_json("metrics.json")["verdict"]
+        except Interrupted:
+            row["error"] = "interrupted"
+            parent.write_json("batch.json", {"runs": rows})
+            raise
+        except RnnscopeError as error:
+            row["error"] = str(error)
+        parent.write_json("batch.json", {"runs": rows})
+    done = [Run(parent.path / row["folder"]) for row in rows if row["error"] is None]
+    if done:
+        write_comparison(comparison_frame(done), parent.path)
+    parent.set_status("done")
+    return parent.path
+
+
+def comparison_frame(runs: list[Run]) -> pd.DataFrame:
+    """`compare` with finished runs only; an unfinished one is named."""
+    for run in runs:
+        if run.status != "done":
+            raise RunFolderError(
+                f"the run '{run.path}' is {run.status}",
+                "a finished run",
+                f"finish it: rnnscope run {run.path}/config.yaml --resume {run.path}",
+            )
+    return compare(list(runs))
+
+
+def frame_text(frame: pd.DataFrame) -> str:
+    """The table as aligned text."""
+    return frame.drop(columns="data").to_string(index=False, float_format=lambda v: number(float(v)), na_rep="–")
+
+
+def write_comparison(frame: pd.DataFrame, out: Path) -> Path:
+    """comparison.csv, .png, .svg and .html in a folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"'{out}' cannot be written: {error.strerror}", "a folder you may write to", "give another one with --out"
+        ) from None
+    folder = RunFolder(out)
+    canvas = comparison_figure(frame)
+    svg = render(canvas, "svg")
+    folder.write_text("comparison.csv", frame.to_csv(index=False))
+    folder.write_bytes("comparison.png", render(canvas, "png"))
+    folder.write_bytes("comparison.svg", svg)
+    folder.write_text("comparison.html", _page(frame, svg.decode()))
+    return out
+
+
+def comparison_figure(frame: pd.DataFrame) -> Any:
+    """RMSE one step ahead and in closed loop: one group of points per run, models in colour, baselines grey."""
+    runs = list(dict.fromkeys(frame["run"]))
+    models = list(dict.fromkeys(frame.loc[frame["kind"] == "model", "name"]))
+    with style():
+        figure, axes = new_figure(1, 2, 10.5, 0.9 + 0.55 * max(2, len(runs)) + 0.9)
+        for panel, column, title in ((axes[0], "rmse", "one step ahead"), (axes[1], "closed_loop_rmse", "closed loop")):
+            for row, run in enumerate(runs):
+                part = frame[(frame["run"] == run) & frame[column].notna()]
+                for _, one in part.iterrows():
+                    is_model = one["kind"] == "model"
+                    shade = (
+                        COLOURS[models.index(one["name"]) % len(COLOURS)]
+                        if is_model
+                        else INK
+                        if one["name"] == "noise_ceiling"
+                        else MUTED
+                    )
+                    panel.plot(one[column], row, "o" if is_model else "|", color=shade, ms=8 if is_model else 14, mew=1.8)
+            panel.set_xscale("log")
+            panel.set_yticks(range(len(runs)), [r.rsplit("-", 3)[0] for r in runs] if panel is axes[0] else [""] * len(runs))
+            panel.set_ylim(len(runs) - 0.5, -0.5)
+            panel.set(xlabel=f"RMSE, {title}")
+        handles = [axes[0].plot([], [], "o", color=COLOURS[i % len(COLOURS)], label=m)[0] for i, m in enumerate(models)]
+        handles.append(axes[0].plot([], [], "|", color=MUTED, ms=14, mew=1.8, ls="none", label="baselines")[0])
+        figure.legend(handles=handles, loc="outside upper left", ncols=6)
+    return figure
+
+
+def _page(frame: pd.DataFrame, svg: str) -> str:
+    head = "".join(f"<th>{html.escape(str(c))}</th>" for c in frame.columns if c != "data")
+    body = ""
+    for _, row in frame.iterrows():
+        cells = [row[c] for c in frame.columns if c != "data"]
+        shown = [
+            number(float(v)) if isinstance(v, float) and v == v else "–" if v is None or v != v else html.escape(str(v))
+            for v in cells
+        ]
+        body += f"<tr class='{row['kind']}'>" + "".join(f"<td>{v}</td>" for v in shown) + "</tr>"
+    several = frame["data"].nunique() > 1
+    note = "<p>These runs do not share their data: scores of different data are not comparable.</p>" if several else ""
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>comparison · rnnscope</title><style>
+:root {{ --paper:#fff; --ink:#1f2328; --soft:#59616b; --line:#d9dde2; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --paper:#14171b; --ink:#e6e9ed; --soft:#a3abb5; --line:#343a42; }} }}
+body {{ background:var(--paper); color:var(--ink); font:16px/1.5 system-ui,sans-serif; max-width:1000px; margin:0 auto; padding:1.5rem 1rem; }}
+.scroll {{ overflow-x:auto; }} table {{ border-collapse:collapse; font-size:.92rem; font-variant-numeric:tabular-nums; }}
+th,td {{ padding:.3rem .6rem; border-bottom:1px solid var(--line); text-align:left; white-space:nowrap; }} tr.baseline {{ color:var(--soft); }}
+tr.model td {{ font-weight:600; }} svg {{ width:100%; height:auto; color:var(--ink); }}</style></head>
+<body><h1>Comparison</h1>{note}<div class="scroll">{inline_svg(svg, "comparison")}</div><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>
+<p style="color:var(--soft)">{datetime.now().isoformat(timespec="seconds")}</p></body></html>
+"""
+
+
+def write_frame(frame: pd.DataFrame, out: Path) -> None:
+    """A data frame as CSV, Parquet, NPZ or JSON, whole or not at all."""
+    suffix = out.suffix.lower()
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp{suffix}")
+    writers: dict[str, Callable[[], Any]] = {
+        ".csv": lambda: frame.to_csv(temporary, index=False),
+        ".parquet": lambda: frame.to_parquet(temporary, index=False),
+        ".npz": lambda: np.savez_compressed(temporary, allow_pickle=False, **{c: frame[c].to_numpy() for c in frame.columns}),
+        ".json": lambda: temporary.write_text(
+            json.dumps(json.loads(frame.to_json(orient="records", date_format="iso")), indent=2)
+        ),
+    }
+    if suffix not in writers:
+        raise ConfigError(f"--out ends in '{suffix}'", f"one of {', '.join(writers)}", "choose another file name")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        writers[suffix]()
+        os.replace(temporary, out)
+    except ImportError:
+        raise DataError(
+            "writing Parquet needs the package pyarrow", "pyarrow", "pip install 'rnnscope[parquet]', or write .csv"
+        ) from None
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunFolderError(
+            f"'{out}' cannot be written: {error.strerror or error}", "a writable path with free space", "give another --out"
+        ) from None
+
+
+def read_covariates(path: str, run: Run) -> np.ndarray:
+    """The covariate columns of a run from a file of coming values."""
+    frame = read_table(path)
+    names = run.data.describe()["covariates"]
+    for name in names:
+        if name not in frame.columns:
+            raise ConfigError(f"'{path}' has no column '{name}'", f"the covariates {', '.join(names)}", "add that column")
+    return frame[names].to_numpy(np.float64)

@@ -1,0 +1,1 @@
+"""The nouns: dynamical systems, sequence models, specs, random streams, errors."""

@@ -1,0 +1,263 @@
+"""What the layers promise one another: specs that prepare data, build models, train, evaluate and analyse."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnscope.core.loops import AffineFeedback
+from rnnscope.core.random import Streams
+from rnnscope.core.spec import Spec
+from rnnscope.core.system import SequenceModel
+
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a task asks of a model.
+
+    Attributes:
+        input_size, output_size: features per step in and out.
+        feature_names: one name per input feature.
+    """
+
+    input_size: int
+    output_size: int
+    feature_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch: inputs (B, T, X), targets (B, T, Y), float32 on the training device.
+
+    `counted` is how many of the last steps count when a loss is only looked at (validation, monitor); which steps count in
+    training is the trainer's choice.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    counted: int = 1
+
+
+class BatchSource(ABC):
+    """Windows (or sequences) that can be gathered by number."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many there are."""
+
+    @abstractmethod
+    def gather(self, indices: np.ndarray) -> Batch:
+        """The windows with these numbers as one batch."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All of them in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.gather(np.arange(start, min(start + size, len(self))))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One long sequence for truncated back-propagation: inputs (T, X), targets (T, Y)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class TrainingData(ABC):
+    """What a trainer sees of a task.
+
+    Attributes:
+        signature: sizes for building models.
+        train, validation, monitor: windows; `monitor` (the test part) is only ever looked at, never used to choose.
+        feedback: how an output becomes the next input, where the task can be run closed; None otherwise.
+    """
+
+    signature: Signature
+    train: BatchSource
+    validation: BatchSource | None
+    monitor: BatchSource | None
+    feedback: AffineFeedback | None
+
+    @abstractmethod
+    def to(self, device: torch.device) -> "TrainingData":
+        """The same data with its tensors on a device."""
+
+    @abstractmethod
+    def streams(self) -> list[Stream]:
+        """The training part as long sequences, for training with a carried state."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss over all leading axes, a scalar."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Sizes, ranges, units, split: the data report."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is worth keeping in the run folder's data/."""
+
+
+class TaskSpec(Spec, ABC):
+    """Where data come from and what is asked of them."""
+
+    @abstractmethod
+    def prepare(self, streams: Streams) -> TrainingData:
+        """Generate or read the data, split and scale them."""
+
+
+class ModelSpec(Spec, ABC):
+    """A model's architecture."""
+
+    @abstractmethod
+    def build(self, signature: Signature, rng: torch.Generator) -> SequenceModel:
+        """A freshly initialised model, float32 on the CPU."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One epoch (or outer step) of training.
+
+    Attributes:
+        epoch: counted from 1.
+        values: column name -> number, e.g. train_loss, validation_loss, learning_rate, gradient_norm, seconds.
+    """
+
+    epoch: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a training run needs to go on to the same numbers: tensors by name and JSON-able values."""
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """How training ended.
+
+    Attributes:
+        reason: "completed", "early stopping", …, in words.
+        best_epoch: the epoch whose weights the model now has.
+        score: the loss by which it was chosen. criterion: "validation loss" or "training loss".
+        seconds: wall time spent in epochs, over all resumed parts.
+    """
+
+    reason: str
+    best_epoch: int
+    score: float
+    criterion: str
+    seconds: float
+
+
+class TrainingRun(ABC):
+    """Training as an iterator of records. Whoever loops shows progress, stops, and writes checkpoints."""
+
+    total_epochs: int
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Record]:
+        """Yield one record per epoch, from where the run stands."""
+
+    @abstractmethod
+    def checkpoint(self) -> Checkpoint:
+        """The state after the last yielded record."""
+
+    @abstractmethod
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a checkpoint before iterating."""
+
+    @abstractmethod
+    def finish(self) -> TrainingOutcome:
+        """Put the chosen weights into the model and say how it went."""
+
+
+class TrainerSpec(Spec, ABC):
+    """An algorithm that fits a model to training data."""
+
+    @abstractmethod
+    def start(self, model: SequenceModel, data: TrainingData, streams: Streams) -> TrainingRun:
+        """A run that has done nothing yet."""
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One trained model as evaluated: nested scores by test set, and arrays for figures and findings."""
+
+    scores: dict[str, Scores]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn figure: file stem, one or two sentences that say what is to be seen, and matplotlib's object."""
+
+    name: str
+    caption: str
+    canvas: Any
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class History:
+    """The training history of one repeat of one model: column -> values per epoch, and how it ended."""
+
+    columns: dict[str, np.ndarray]
+    outcome: TrainingOutcome
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found over all models and repeats.
+
+    Attributes:
+        metrics: what goes to metrics.json: verdict, baselines, models.
+        arrays: what goes to findings/<evaluation>.npz.
+        figures: drawn lazily; iterate once.
+    """
+
+    metrics: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+class EvaluationSpec(Spec, ABC):
+    """Scores on data that training did not see, beside baselines."""
+
+    @abstractmethod
+    def references(self, data: TrainingData, streams: Streams) -> dict[str, ModelResult]:
+        """Baselines, floors and ceilings: name -> result of the same form as a model's."""
+
+    @abstractmethod
+    def score(self, model: SequenceModel, data: TrainingData, streams: Streams) -> ModelResult:
+        """One trained model."""
+
+    @abstractmethod
+    def conclude(
+        self,
+        data: TrainingData,
+        references: dict[str, ModelResult],
+        results: dict[str, list[ModelResult]],
+        histories: dict[str, list[History]],
+    ) -> Evaluation:
+        """Aggregate over repeats, compare with the references, word the verdicts."""
+
+    @abstractmethod
+    def figures(
+        self,
+        data: TrainingData,
+        references: dict[str, ModelResult],
+        results: dict[str, list[ModelResult]],
+        histories: dict[str, list[History]],
+        evaluation: Evaluation,
+    ) -> Iterator[Figure]:
+        """Every figure of the report."""

@@ -1,0 +1,219 @@
+"""Wrappers that turn one dynamical system into another, and the free run of a closed loop."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnscope.core.errors import ShapeError
+from rnnscope.core.system import DynamicalSystem, check_state
+
+
+@dataclass(frozen=True)
+class AffineFeedback:
+    """How an output becomes the next input: x' = A x + B y + C e, with e the exogenous part of the next step.
+
+    A is zero when the next input depends on the output alone. With differenced targets A and B integrate: for second
+    differences x = (level, velocity) and y the acceleration. Arrays are float64 tensors on the CPU.
+
+    Attributes:
+        carry: A, (X, X). from_output: B, (X, Y). from_exogenous: C, (X, E).
+    """
+
+    carry: Float[Tensor, "X X"]
+    from_output: Float[Tensor, "X Y"]
+    from_exogenous: Float[Tensor, "X E"]
+
+    @property
+    def num_exogenous(self) -> int:
+        return int(self.from_exogenous.shape[1])
+
+    @property
+    def carries(self) -> bool:
+        """Whether the next input needs the present one."""
+        return bool(self.carry.any())
+
+    def like(self, tensor: Tensor) -> "AffineFeedback":
+        """The same feedback in the dtype and on the device of `tensor`."""
+        return AffineFeedback(self.carry.to(tensor), self.from_output.to(tensor), self.from_exogenous.to(tensor))
+
+    def __call__(
+        self, input: Float[Tensor, "B X"], output: Float[Tensor, "B Y"], exogenous: Float[Tensor, "B E"]
+    ) -> Float[Tensor, "B X"]:
+        return input @ self.carry.T + output @ self.from_output.T + exogenous @ self.from_exogenous.T
+
+
+def identity_feedback(size: int) -> AffineFeedback:
+    """Feed the output back unchanged: A = 0, B = I, no exogenous input."""
+    double = torch.float64
+    return AffineFeedback(
+        torch.zeros(size, size, dtype=double), torch.eye(size, dtype=double), torch.zeros(size, 0, dtype=double)
+    )
+
+
+class FusedClosedLoop(ABC):
+    """Capability: a compiled closed loop for one stream on the CPU, equal to the loop of `step`."""
+
+    @abstractmethod
+    def fused_closed_loop(
+        self,
+        state: Float[Tensor, "1 S"],
+        input: Float[Tensor, "1 X"],
+        feedback: AffineFeedback,
+        exogenous: Float[Tensor, "1 N E"],
+    ) -> tuple[Float[Tensor, "1 N Y"], Float[Tensor, "1 S"], Float[Tensor, "1 X"]]:
+        """N further outputs, the final state and the last input fed."""
+
+
+class HoldInput(DynamicalSystem):
+    """h_t = F(h_{t-1}, x) with one constant x: the autonomous map of a driven system. Input size 0."""
+
+    def __init__(self, system: DynamicalSystem, input: Float[Tensor, " X"]) -> None:
+        super().__init__()
+        if tuple(input.shape) != (system.input_size,):
+            raise ShapeError(f"a held input of shape {tuple(input.shape)}", f"({system.input_size},)", "give one input vector")
+        self.system = system
+        self.state_size, self.input_size, self.output_size = system.state_size, 0, system.output_size
+        self.register_buffer("held", input.detach().clone())
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.system.initial_state(batch_size)
+
+    def step(self, state: Tensor, input: Tensor) -> Tensor:
+        return self.system.step(state, self.get_buffer("held").to(state).expand(state.shape[0], -1))
+
+    def readout(self, state: Tensor) -> Tensor:
+        return self.system.readout(state)
+
+
+class ClosedLoop(DynamicalSystem):
+    """A system that reads its own outputs: x_t = A x_{t-1} + B G(h_{t-1}) + C e_t, h_t = F(h_{t-1}, x_t).
+
+    Its input is the exogenous e (size 0: autonomous). The state is h, or concat(h, x) when A is not zero.
+    """
+
+    def __init__(self, system: DynamicalSystem, feedback: AffineFeedback) -> None:
+        super().__init__()
+        wanted = (system.input_size, system.output_size)
+        if tuple(feedback.from_output.shape) != wanted:
+            raise ShapeError(
+                f"a feedback of shape {tuple(feedback.from_output.shape)}",
+                f"(input_size, output_size) = {wanted}",
+                "give the feedback that maps this system's output to its input",
+            )
+        self.system, self.feedback = system, feedback
+        self.state_size = system.state_size + (system.input_size if feedback.carries else 0)
+        self.input_size, self.output_size = feedback.num_exogenous, system.output_size
+
+    def join(self, state: Float[Tensor, "B H"], input: Float[Tensor, "B X"]) -> Float[Tensor, "B S"]:
+        """The loop's state from the inner state and the input that led to it."""
+        return torch.cat([state, input], -1) if self.feedback.carries else state
+
+    def split(self, state: Float[Tensor, "*B S"]) -> tuple[Float[Tensor, "*B H"], Float[Tensor, "*B X"]]:
+        """The inner state and the last input (zeros where it is not carried)."""
+        size = self.system.state_size
+        if self.feedback.carries:
+            return state[..., :size], state[..., size:]
+        return state, state.new_zeros((*state.shape[:-1], self.system.input_size))
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        state = self.system.initial_state(batch_size)
+        return self.join(state, state.new_zeros(batch_size, self.system.input_size))
+
+    def step(self, state: Tensor, input: Tensor) -> Tensor:
+        inner, previous = self.split(state)
+        fed = self.feedback.like(inner)(previous, self.system.readout(inner), input)
+        return self.join(self.system.step(inner, fed), fed)
+
+    def readout(self, state: Tensor) -> Tensor:
+        return self.system.readout(self.split(state)[0])
+
+
+class WithNoise(DynamicalSystem):
+    """h_t = F(h_{t-1}, x_t + s_x n_t) + s_h m_t with standard normal n, m from the generator given; an rng makes it impure."""
+
+    def __init__(self, system: DynamicalSystem, rng: torch.Generator, input_sd: float = 0.0, state_sd: float = 0.0) -> None:
+        super().__init__()
+        self.system, self.rng, self.input_sd, self.state_sd = system, rng, input_sd, state_sd
+        self.state_size, self.input_size, self.output_size = system.state_size, system.input_size, system.output_size
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.system.initial_state(batch_size)
+
+    def _noise(self, like: Tensor, sd: float) -> Tensor:
+        return sd * torch.randn(like.shape, generator=self.rng, dtype=like.dtype, device=like.device)
+
+    def step(self, state: Tensor, input: Tensor) -> Tensor:
+        noisy = input + self._noise(input, self.input_sd) if self.input_sd else input
+        new = self.system.step(state, noisy)
+        return new + self._noise(new, self.state_sd) if self.state_sd else new
+
+    def readout(self, state: Tensor) -> Tensor:
+        return self.system.readout(state)
+
+
+def hold_input(system: DynamicalSystem, input: Float[Tensor, " X"]) -> HoldInput:
+    """The autonomous map h -> F(h, x) at one constant input x of length input_size."""
+    return HoldInput(system, input)
+
+
+def with_noise(system: DynamicalSystem, rng: torch.Generator, *, input_sd: float = 0.0, state_sd: float = 0.0) -> WithNoise:
+    """The same system with Gaussian noise on its input and state (standard deviations >= 0)."""
+    return WithNoise(system, rng, input_sd, state_sd)
+
+
+def close_loop(system: DynamicalSystem, feedback: AffineFeedback | None = None) -> ClosedLoop:
+    """Feed a system's outputs back as its inputs.
+
+    Args:
+        system: with output_size == input_size unless a feedback is given.
+        feedback: x' = A x + B y + C e; the identity by default.
+
+    Returns:
+        A `ClosedLoop`, again a dynamical system, whose input is the exogenous part e.
+    """
+    if feedback is None:
+        if system.input_size != system.output_size:
+            raise ShapeError(
+                f"a system with {system.input_size} inputs and {system.output_size} outputs",
+                "as many outputs as inputs",
+                "pass feedback=AffineFeedback(…) that says how an output becomes an input",
+            )
+        feedback = identity_feedback(system.input_size)
+    return ClosedLoop(system, feedback)
+
+
+def free_run(
+    system: DynamicalSystem,
+    state: Float[Tensor, "B S"],
+    input: Float[Tensor, "B X"],
+    feedback: AffineFeedback,
+    exogenous: Float[Tensor, "B N E"],
+    *,
+    fused: bool = True,
+) -> Float[Tensor, "B M Y"]:
+    """Run a closed loop on from a warmed-up state.
+
+    Args:
+        state: h_t after the last true input. input: that input x_t.
+        exogenous: e_{t+1} … e_{t+N}, one row per further step (E may be 0).
+        fused: allow the compiled loop where the system has one (batch of one, CPU).
+
+    Returns:
+        G(h_t), G(h_{t+1}), … G(h_{t+N}): M = N + 1 outputs, the first from the state as given.
+    """
+    check_state(system, state, input.shape[0])
+    if fused and isinstance(system, FusedClosedLoop) and state.shape[0] == 1 and state.device.type == "cpu":
+        further, _, _ = system.fused_closed_loop(state, input, feedback, exogenous)
+        return torch.cat([system.readout(state)[:, None], further], 1)
+    feedback = feedback.like(state)
+    output = system.readout(state)
+    outputs = [output]
+    for e in exogenous.unbind(1):
+        input = feedback(input, output, e)
+        state = system.step(state, input)
+        output = system.readout(state)
+        outputs.append(output)
+    return torch.stack(outputs, 1)

@@ -1,0 +1,1 @@
+"""Honest scores: on data that training did not see, always beside baselines."""

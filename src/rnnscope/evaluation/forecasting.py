@@ -1,0 +1,243 @@
+"""Scores of forecasts: one step ahead, in closed loop, by lead time, with intervals; every number beside the baselines'."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from rnnscope.core.forecast import ForecastData
+from rnnscope.core.interfaces import (
+    Evaluation,
+    EvaluationSpec,
+    Figure,
+    History,
+    ModelResult,
+    Scores,
+    SequenceModel,
+    TrainingData,
+)
+from rnnscope.core.random import Streams
+from rnnscope.core.series import Span
+from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
+from rnnscope.evaluation.baselines import DEFAULT_ORDERS, LINEAR, TRIVIAL, make_baseline, training_season
+from rnnscope.evaluation.forecast_figures import forecast_figures
+from rnnscope.evaluation.forecasters import Forecaster, NetworkForecaster, TrueSignal
+from rnnscope.evaluation.intervals import IntervalSettings, interval_report, lead_halfwidths
+from rnnscope.evaluation.verdict import model_verdict, run_verdict
+from rnnscope.numerics.metrics import forecast_scores, naive_scale
+
+MOST_SHOWN = 20_000
+
+
+class Forecasting(EvaluationSpec):
+    """Score forecasts on the test part.
+
+    Fields:
+        baselines: naive forecasts to compare with. orders: candidates of the linear autoregression (AIC on the training part). "arN" among the
+            baselines is AR(N) on raw values.
+        closed_loop: how a free run goes on: `stream` carries the state, `window` re-runs the last window at every step.
+        closed_loop_steps: length of the free run from the start of the test part; 0: all of it.
+        lead_times: longest lead of the horizon curve; 0 switches it off. origins: rolling origins it is averaged over.
+        intervals: none, `adaptive` or `conformal` (split), both from absolute errors on the calibration part, else on the
+            training part (said so), or `gaussian` from a Gaussian head. level: their nominal coverage.
+        from_start: where > 0, also a free run over the whole first series from its first so many values ("generation").
+        reference_variance: variance that relative_variance divides by; that of the main test part when None.
+    """
+
+    baselines: tuple[str, ...] = (*TRIVIAL, LINEAR)
+    orders: tuple[Positive, ...] = DEFAULT_ORDERS
+    closed_loop: tuple[Literal["stream", "window"], ...] = ("stream",)
+    closed_loop_steps: NonNegative = 0
+    lead_times: NonNegative = 50
+    origins: Positive = 40
+    intervals: Literal["none", "adaptive", "conformal", "gaussian"] = "conformal"
+    level: PositiveFloat = 0.9
+    from_start: NonNegative = 0
+    reference_variance: PositiveFloat | None = None
+
+    # one forecaster
+
+    def references(self, data: TrainingData, streams: Streams) -> dict[str, ModelResult]:
+        assert isinstance(data, ForecastData)
+        found = {}
+        for name in self.baselines:
+            forecaster = make_baseline(name, data, self.orders)
+            if forecaster is not None:
+                found[name] = self._result(data, {"closed_loop": forecaster}, forecaster)
+        if all(s.clean is not None for s in data.series):
+            truth = TrueSignal(data)
+            found["noise_ceiling"] = self._result(data, {"closed_loop": truth}, truth)
+        return found
+
+    def score(self, model: SequenceModel, data: TrainingData, streams: Streams) -> ModelResult:
+        assert isinstance(data, ForecastData)
+        loops = {mode: NetworkForecaster(model, data, mode) for mode in dict.fromkeys(("stream", *self.closed_loop))}
+        names = {mode: "closed_loop" if mode == self.closed_loop[0] else f"closed_loop_{mode}" for mode in self.closed_loop}
+        return self._result(data, {names[m]: loops[m] for m in self.closed_loop}, loops["stream"], figures=True)
+
+    def _result(
+        self, data: ForecastData, loops: dict[str, Forecaster], one: Forecaster, *, figures: bool = False
+    ) -> ModelResult:
+        scores: dict[str, Scores] = {}
+        arrays: dict[str, np.ndarray] = {}
+        scale = naive_scale([data.series[s.series].values[s.start : s.stop] for s in data.parts.train])
+        for name, spans in data.parts.tests.items():
+            truth, forecast = one_step_pairs(data, one, spans)
+            scores[name] = self._scores(truth[:, 0], forecast[:, 0], scale)
+            if name == "test":
+                arrays |= {"test_forecast": forecast[:, 0], "test_error": ((truth - forecast) ** 2).mean((1, 2))}
+                if forecast.shape[1] > 1:
+                    errors = ((truth - forecast) ** 2).mean((0, 2))
+                    scores["test_by_lead"] = {f"rmse_{k + 1}": float(np.sqrt(e)) for k, e in enumerate(errors)}
+        for loop_name, forecaster in loops.items():
+            for name, spans in data.parts.tests.items():
+                if name not in ("test", "unseen"):
+                    continue
+                key = loop_name if name == "test" else f"{loop_name}_{name}"
+                paths = self._free_runs(data, forecaster, spans)
+                truth = np.concatenate([t for t, _ in paths])
+                run = np.concatenate([f for _, f in paths])
+                scores[key] = self._scores(truth, run, scale)
+                if name == "test":
+                    arrays[f"{loop_name}_forecast"] = run
+                elif len(paths) > 1:
+                    worst = [self._scores(t, f, scale)["r2"] for t, f in paths]
+                    scores[key] |= {"r2_median": float(np.median(worst)), "r2_worst": float(np.min(worst))}
+        if self.from_start and loops:
+            whole = Span(0, max(self.from_start, data.representation.first + 1), len(data.series[0]))
+            ((truth, run),) = self._free_runs(data, next(iter(loops.values())), (whole,), everything=True)
+            scores["generation"] = self._scores(truth, run, scale)
+            arrays["generation_forecast"] = run
+        if self.lead_times and loops:
+            arrays["lead_rmse"] = self._by_lead(data, next(iter(loops.values())))
+        if figures:
+            arrays["train_forecast"], arrays["train_steps"] = self._train_part(data, one)
+            settings = IntervalSettings(self.intervals, self.level)
+            if self.intervals != "none":
+                report = interval_report(data, one, settings)
+                scores["intervals"] = report.scores
+                arrays |= report.arrays
+                arrays["lead_halfwidth"] = lead_halfwidths(data, one, settings, max(1, self.lead_times))
+        return ModelResult(scores, arrays)
+
+    def _scores(self, truth: np.ndarray, forecast: np.ndarray, scale: float) -> Scores:
+        found = forecast_scores(truth, forecast, scale)
+        variance = self.reference_variance or float(truth.var(0).mean())
+        found["relative_variance"] = found["mse"] / variance if variance > 0 else float("nan")
+        return {k: v for k, v in found.items() if np.isfinite(v)}
+
+    def _free_runs(
+        self, data: ForecastData, forecaster: Forecaster, spans: tuple[Span, ...], *, everything: bool = False
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(truth, forecast) of one free run per span."""
+        found = []
+        for span in spans:
+            steps = len(span) if everything else min(len(span), self.closed_loop_steps or len(span))
+            forecast = forecaster.run(span.series, np.array([span.start]), steps)[0]
+            found.append((data.series[span.series].values[span.start : span.start + steps], forecast))
+        return found
+
+    def _by_lead(self, data: ForecastData, forecaster: Forecaster) -> np.ndarray:
+        """RMSE by lead over rolling origins in the test part, (lead_times,), in the unit of the series."""
+        spans = data.parts.tests["test"]
+        leads = min(self.lead_times, max(len(s) for s in spans))
+        squares = []
+        for span in spans:
+            last = span.stop - leads
+            if last < span.start:
+                continue
+            origins = np.unique(np.linspace(span.start, last, min(self.origins, last - span.start + 1)).astype(int))
+            forecast = forecaster.run(span.series, origins, leads)
+            truth = data.series[span.series].values[origins[:, None] + np.arange(leads)]
+            squares.append((truth - forecast) ** 2)
+        return np.sqrt(np.concatenate(squares).mean((0, 2)))
+
+    def _train_part(self, data: ForecastData, one: Forecaster) -> tuple[np.ndarray, np.ndarray]:
+        """One-step forecasts over the (start of the) first training span, for the figure."""
+        span = data.parts.train[0]
+        start = max(span.start + data.window, data.representation.first + 1)
+        origins = np.arange(start, min(span.stop, start + MOST_SHOWN))
+        return one.one_step(span.series, origins)[:, 0], origins
+
+    # all of them
+
+    def conclude(
+        self,
+        data: TrainingData,
+        references: dict[str, ModelResult],
+        results: dict[str, list[ModelResult]],
+        histories: dict[str, list[History]],
+    ) -> Evaluation:
+        assert isinstance(data, ForecastData)
+        models = {}
+        for name, repeats in results.items():
+            entry: dict[str, Any] = summarise([r.scores for r in repeats])
+            entry["verdict"] = model_verdict(name, repeats, references)
+            entry["training"] = training_summary(histories[name])
+            models[name] = entry
+        chosen = min(models, key=lambda n: models[n]["training"]["score"])
+        metrics = {
+            "verdict": run_verdict(chosen, results, references, data.parts.leaky_seed is not None),
+            "chosen_model": chosen,
+            "chosen_by": models[chosen]["training"]["criterion"],
+            "baselines": {name: dict(r.scores) for name, r in references.items()},
+            "models": models,
+            "season": training_season(data),
+        }
+        arrays = {f"{name}/{key}": v for name, r in references.items() for key, v in r.arrays.items()}
+        for name, repeats in results.items():
+            arrays |= {f"{name}/{i}/{key}": v for i, r in enumerate(repeats) for key, v in r.arrays.items()}
+        return Evaluation(metrics, arrays)
+
+    def figures(
+        self,
+        data: TrainingData,
+        references: dict[str, ModelResult],
+        results: dict[str, list[ModelResult]],
+        histories: dict[str, list[History]],
+        evaluation: Evaluation,
+    ) -> Iterator[Figure]:
+        assert isinstance(data, ForecastData)
+        yield from forecast_figures(data, references, results, histories, evaluation, self.level)
+
+
+def one_step_pairs(data: ForecastData, forecaster: Forecaster, spans: tuple[Span, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and forecast (N, H, D) for every origin of the spans whose H targets lie inside."""
+    horizon = data.representation.horizon
+    truths, forecasts = [], []
+    for span in spans:
+        origins = np.arange(max(span.start, data.representation.first + 1), span.stop - horizon + 1)
+        if data.parts.leaky_seed is not None:
+            offset = data.encoded.offsets[span.series]
+            origins = np.asarray(data.monitor.starts) - offset + data.window  # type: ignore[union-attr]
+        forecasts.append(forecaster.one_step(span.series, origins))
+        truths.append(data.series[span.series].values[origins[:, None] + np.arange(horizon)])
+    return np.concatenate(truths), np.concatenate(forecasts)
+
+
+def summarise(repeats: list[dict[str, Scores]]) -> dict[str, Any]:
+    """Means over repeats under each test set's name; with several, sd beside them and every repeat under `seeds`."""
+    found: dict[str, Any] = {}
+    for key in repeats[0]:
+        columns = {m: np.array([r[key][m] for r in repeats if m in r[key]]) for m in repeats[0][key]}
+        found[key] = {m: float(v.mean()) for m, v in columns.items()}
+        if len(repeats) > 1:
+            found[f"{key}_sd"] = {m: float(v.std(ddof=1)) if len(v) > 1 else 0.0 for m, v in columns.items()}
+            found[f"{key}_median"] = {m: float(np.median(v)) for m, v in columns.items()}
+    if len(repeats) > 1:
+        found["seeds"] = [dict(r) for r in repeats]
+    return found
+
+
+def training_summary(histories: list[History]) -> dict[str, Any]:
+    """How training went, over repeats."""
+    outcomes = [h.outcome for h in histories]
+    return {
+        "score": float(np.mean([o.score for o in outcomes])),
+        "criterion": outcomes[0].criterion,
+        "best_repeat": int(np.argmin([o.score for o in outcomes])),
+        "epochs": float(np.mean([o.best_epoch for o in outcomes])),
+        "reason": outcomes[0].reason,
+        "seconds": float(np.mean([o.seconds for o in outcomes])),
+        "final_train_loss": float(np.mean([h.columns["train_loss"][-1] for h in histories])),
+    }

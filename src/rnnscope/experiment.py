@@ -1,0 +1,219 @@
+"""The experiment: one frozen object that Python users build, YAML holds, the run folder records and `--set` changes."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from rnnscope.core.errors import ConfigError, RnnscopeError, unknown_name
+from rnnscope.core.interfaces import EvaluationSpec, ModelSpec, TaskSpec, TrainerSpec
+from rnnscope.core.spec import NonNegative, Positive, Spec, from_yaml, override, to_yaml
+from rnnscope.registry import CATEGORIES, kind_of, load, resolve
+
+BASES: dict[str, type[Spec]] = {"task": TaskSpec, "model": ModelSpec, "trainer": TrainerSpec, "evaluation": EvaluationSpec}
+
+
+class Experiment(Spec):
+    """Data, models, training and evaluation of one run.
+
+    Fields:
+        name: of the preset or study. summary: one line. scope_row: row of the scope it serves.
+        task, models (name -> model), trainer, evaluation: the parts. trainers: another trainer for some models, by name.
+        seed: of every random stream. num_seeds: repeats of each model from different streams, on the same data.
+        device: cpu or cuda. threads: of torch on the CPU; None leaves torch's choice (figures repeat bit for bit only at
+            the same number). keep_data: write the series into the run folder.
+    """
+
+    name: str = "experiment"
+    summary: str = ""
+    scope_row: str = ""
+    task: TaskSpec
+    models: Annotated[dict[str, ModelSpec], Field(min_length=1)]
+    trainer: TrainerSpec
+    trainers: dict[str, TrainerSpec] = {}
+    evaluation: EvaluationSpec
+    seed: NonNegative = 0
+    num_seeds: Positive = 1
+    device: str = "cpu"
+    threads: Positive | None = None
+    keep_data: bool = True
+
+    @field_validator("task", "trainer", "evaluation", mode="before")
+    @classmethod
+    def _one(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        return part(info.field_name, value, info.field_name)
+
+    @field_validator("models", "trainers", mode="before")
+    @classmethod
+    def _many(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        if not isinstance(value, Mapping):
+            raise ConfigError(
+                f"'{info.field_name}' is {type(value).__name__}", "a mapping name -> spec", "write {gru: {kind: gru}}"
+            )
+        bad = [n for n in value if not str(n).replace("-", "_").isidentifier()]
+        if bad:
+            raise ConfigError(f"the name '{bad[0]}' in '{info.field_name}'", "letters, digits, _ and -", "choose another name")
+        return {str(n): part(info.field_name[:-1], v, f"{info.field_name}.{n}") for n, v in value.items()}
+
+    def model_post_init(self, context: Any) -> None:
+        for name in self.trainers:
+            if name not in self.models:
+                raise unknown_name("model in 'trainers'", name, self.models)
+
+    def trainer_of(self, model: str) -> TrainerSpec:
+        """The trainer of a model."""
+        return self.trainers.get(model, self.trainer)
+
+    def tree(self) -> dict[str, Any]:
+        """Plain values; `from_tree` reads them back to an equal experiment."""
+        plain: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name in ("models", "trainers"):
+                plain[name] = {k: _part_tree(name[:-1], v) for k, v in value.items()}
+            elif name in BASES:
+                plain[name] = _part_tree(name, value)
+            else:
+                plain[name] = value
+        return plain
+
+    def yaml(self) -> str:
+        """The experiment as YAML."""
+        return to_yaml(self.tree())
+
+
+_ALLOW_SOURCE = [True]
+
+
+def part(category: str, value: Any, where: str) -> Spec:
+    """A spec from itself or from a mapping {kind: …, fields …}."""
+    base = BASES[category]
+    if isinstance(value, base):
+        return value
+    if isinstance(value, str):
+        value = {"kind": value}
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"'{where}' is {type(value).__name__}", f"a {base.__name__} or a mapping with its kind", "write {kind: …}"
+        )
+    fields = dict(value)
+    kind = fields.pop("kind", None)
+    if kind is None:
+        raise ConfigError(f"'{where}' has no kind", f"kind: one of {', '.join(CATEGORIES[category])}", f"add {where}.kind")
+    cls = resolve(category, str(kind), allow_source=_ALLOW_SOURCE[-1])
+    if not issubclass(cls, base):
+        raise ConfigError(f"'{kind}' is no {category}", f"a subclass of {base.__name__}", f"check {where}.kind")
+    try:
+        found: Spec = cls(**fields)
+    except RnnscopeError as error:
+        raise type(error)(f"{where}: {error.found}", error.expected, error.remedy) from None
+    return found
+
+
+def _part_tree(category: str, spec: Spec) -> dict[str, Any]:
+    return {"kind": kind_of(category, type(spec)), **_plain(spec.model_dump(mode="python"))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def from_tree(tree: Mapping[str, Any], *, allow_source: bool = True) -> Experiment:
+    """An experiment from plain values.
+
+    Args:
+        allow_source: whether kinds of the form "file.py:Name" may import that file.
+    """
+    _ALLOW_SOURCE.append(allow_source)
+    try:
+        return Experiment(**tree)
+    finally:
+        _ALLOW_SOURCE.pop()
+
+
+def parse_yaml(text: str, source: str, *, allow_source: bool = True) -> Experiment:
+    """An experiment from YAML text; `source` names it in messages. With `base: PRESET`, only the differences need be given."""
+    tree = from_yaml(text, source)
+    base = tree.pop("base", None)
+    if base is not None:
+        tree = merge(preset(str(base)).tree(), tree)
+    return from_tree(tree, allow_source=allow_source)
+
+
+def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes laid over a tree; where a part's kind changes, its former fields go."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        same_kind = (
+            isinstance(old, dict) and isinstance(value, Mapping) and value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        merged[key] = merge(old, value) if same_kind and key != "models" else value
+    return merged
+
+
+def with_overrides(experiment: Experiment, assignments: list[str]) -> Experiment:
+    """The experiment with `path=value` assignments carried out."""
+    if not assignments:
+        return experiment
+    return from_tree(override(experiment.tree(), assignments))
+
+
+def preset(name: str) -> Experiment:
+    """A named experiment that ships."""
+    from rnnscope.presets.catalog import PRESETS
+
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    found: Experiment = load(PRESETS[name].builder)()
+    entry = PRESETS[name]
+    return found.but(name=name, summary=entry.summary, scope_row=entry.scope_row)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of an experiment, one alternative per registered kind."""
+    definitions: dict[str, Any] = {}
+    for category, table in CATEGORIES.items():
+        choices = []
+        for kind, path in table.items():
+            one = load(path).model_json_schema(ref_template=f"#/$defs/{category}_{kind}/$defs/{{model}}")
+            one["properties"] = {"kind": {"const": kind}, **one.get("properties", {})}
+            one["required"] = ["kind", *one.get("required", [])]
+            definitions[f"{category}_{kind}"] = one
+            choices.append({"$ref": f"#/$defs/{category}_{kind}"})
+        definitions[category] = {"oneOf": choices}
+    plain = {
+        n: {"type": t}
+        for n, t in (
+            ("name", "string"),
+            ("summary", "string"),
+            ("scope_row", "string"),
+            ("seed", "integer"),
+            ("num_seeds", "integer"),
+            ("device", "string"),
+            ("keep_data", "boolean"),
+        )
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "rnnscope experiment",
+        "type": "object",
+        "properties": {
+            **plain,
+            "threads": {"type": ["integer", "null"]},
+            "task": {"$ref": "#/$defs/task"},
+            "models": {"type": "object", "additionalProperties": {"$ref": "#/$defs/model"}, "minProperties": 1},
+            "trainer": {"$ref": "#/$defs/trainer"},
+            "trainers": {"type": "object", "additionalProperties": {"$ref": "#/$defs/trainer"}},
+            "evaluation": {"$ref": "#/$defs/evaluation"},
+        },
+        "required": ["task", "models", "trainer", "evaluation"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }

@@ -1,0 +1,1 @@
+"""Recurrent models: their step in the open, their fused paths, their initialisation."""

@@ -1,0 +1,37 @@
+"""Initial weights drawn from an explicit generator."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+RecurrentInit = Literal["uniform", "orthogonal", "identity", "spectral"]
+
+
+def fill_uniform(tensor: Tensor, bound: float, rng: torch.Generator) -> None:
+    """U(-bound, bound), in place; torch's default for recurrent layers has bound = 1/sqrt(hidden_size)."""
+    with torch.no_grad():
+        tensor.copy_(torch.rand(tensor.shape, generator=rng) * (2 * bound) - bound)
+
+
+def recurrent_matrix(size: int, kind: RecurrentInit, scale: float, rng: torch.Generator) -> Tensor:
+    """A square recurrent matrix.
+
+    Args:
+        size: H. kind: `uniform` U(-1/sqrt(H), 1/sqrt(H)) times scale; `orthogonal` scale·Q with Q Haar-distributed
+            (Saxe et al. 2014); `identity` scale·I (Le, Jaitly & Hinton 2015); `spectral` a Gaussian matrix rescaled to
+            spectral radius `scale` (Jaeger 2001).
+        scale: > 0.
+    """
+    if kind == "identity":
+        return scale * torch.eye(size)
+    if kind == "uniform":
+        bound = 1 / math.sqrt(size)
+        return scale * (torch.rand(size, size, generator=rng) * (2 * bound) - bound)
+    gaussian = torch.randn(size, size, generator=rng, dtype=torch.float64)
+    if kind == "orthogonal":
+        q, r = torch.linalg.qr(gaussian)
+        return (scale * q * torch.sign(torch.diagonal(r))).float()
+    radius = torch.linalg.eigvals(gaussian).abs().max()
+    return (scale * gaussian / radius).float()

@@ -1,0 +1,292 @@
+"""Elman, LSTM and GRU networks: one step in the open, torch's kernels for whole sequences, a compiled closed loop.
+
+Layer l reads u^0 = x_t or u^l = h^{l-1}_t and computes (σ logistic, ∘ elementwise):
+
+    Elman  h = φ(W u + b + U h' + c),  φ = tanh or relu                                   (Elman 1990)
+    GRU    r = σ(W_r u + b_r + U_r h' + c_r),  z = σ(W_z u + b_z + U_z h' + c_z),
+           n = tanh(W_n u + b_n + r∘(U_n h' + c_n)),  h = (1-z)∘n + z∘h'                   (Cho et al. 2014, torch's form)
+    LSTM   i, f, o = σ(W u + b + U h' + c),  g = tanh(…),  c = f∘c' + i∘g,  h = o∘tanh(c)  (Hochreiter & Schmidhuber 1997)
+
+The output is y_t = V h^L_t + Σ_{k<K} D_k x_{t-k} + d. The K `skip` taps hold a linear autoregression inside the network:
+with V = 0 it is one. They are part of the state.
+"""
+
+import math
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rnnscope.core.interfaces import ModelSpec, Signature
+from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
+from rnnscope.core.spec import Fraction, NonNegative, Positive, PositiveFloat
+from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
+from rnnscope.models.initialisation import RecurrentInit, fill_uniform, recurrent_matrix
+from rnnscope.numerics.kernels import PackedNetwork, closed_loop
+
+CellKind = Literal["tanh", "relu", "gru", "lstm"]
+GATES: dict[str, int] = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}
+
+
+def make_layer(kind: CellKind, input_size: int, hidden_size: int, bias: bool) -> nn.RNNBase:
+    """One torch layer of a kind: it holds the parameters under torch's names and runs whole sequences."""
+    if kind == "lstm":
+        return nn.LSTM(input_size, hidden_size, bias=bias, batch_first=True)
+    if kind == "gru":
+        return nn.GRU(input_size, hidden_size, bias=bias, batch_first=True)
+    return nn.RNN(input_size, hidden_size, nonlinearity=kind, bias=bias, batch_first=True)
+
+
+def cell_step(kind: CellKind, layer: nn.RNNBase, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]) -> Tensor:
+    """One layer's next state from its own: h, or concat(h, c) for an LSTM."""
+    size = layer.hidden_size
+    hidden = state[:, :size]
+    drive = nn.functional.linear(input, layer.weight_ih_l0, layer.bias_ih_l0 if layer.bias else None)
+    recur = nn.functional.linear(hidden, layer.weight_hh_l0, layer.bias_hh_l0 if layer.bias else None)
+    if kind == "tanh":
+        return torch.tanh(drive + recur)
+    if kind == "relu":
+        return torch.relu(drive + recur)
+    if kind == "gru":
+        reset, update = torch.sigmoid(drive[:, : 2 * size] + recur[:, : 2 * size]).chunk(2, -1)
+        candidate = torch.tanh(drive[:, 2 * size :] + reset * recur[:, 2 * size :])
+        return candidate + update * (hidden - candidate)
+    gates = drive + recur
+    enter, forget = torch.sigmoid(gates[:, : 2 * size]).chunk(2, -1)
+    candidate, leave = torch.tanh(gates[:, 2 * size : 3 * size]), torch.sigmoid(gates[:, 3 * size :])
+    cell = forget * state[:, size:] + enter * candidate
+    return torch.cat([leave * torch.tanh(cell), cell], -1)
+
+
+class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadout, FusedClosedLoop):
+    """A stack of recurrent layers with a linear readout of the top layer and, optionally, linear taps from the input.
+
+    State: layer after layer, each h (an LSTM's concat(h, c)), then the taps x_t, x_{t-1}, …, x_{t-K+1}.
+    """
+
+    def __init__(
+        self,
+        kind: CellKind,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        readout_bias: bool = True,
+        dropout: float = 0.0,
+        skip: int = 0,
+    ) -> None:
+        super().__init__()
+        self.kind: CellKind = kind
+        self.hidden_size, self.num_layers, self.skip, self.dropout = hidden_size, num_layers, skip, dropout
+        self.input_size, self.output_size = input_size, output_size
+        self.layer_size = hidden_size * (2 if kind == "lstm" else 1)
+        self.state_size = num_layers * self.layer_size + skip * input_size
+        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(make_layer(kind, size, hidden_size, bias) for size in sizes)
+        self.head = nn.Linear(hidden_size, output_size, bias=readout_bias)
+        self.taps = nn.Linear(skip * input_size, output_size, bias=False) if skip else None
+
+    # the noun
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.head.weight.new_zeros(batch_size, self.state_size)
+
+    def step(self, state: Tensor, input: Tensor) -> Tensor:
+        new, below = [], input
+        for own, layer in zip(self._layer_states(state), self.layers, strict=True):
+            advanced = cell_step(self.kind, layer, own, below)
+            new.append(advanced)
+            below = advanced[:, : self.hidden_size]
+        if self.skip:
+            new += [input, self._tap_state(state)[:, : -self.input_size]]
+        return torch.cat(new, -1) if len(new) > 1 else new[0]
+
+    def readout(self, state: Tensor) -> Tensor:
+        start = (self.num_layers - 1) * self.layer_size
+        output = self.head(state[..., start : start + self.hidden_size])
+        return output if self.taps is None else output + self.taps(self._tap_state(state))
+
+    def _layer_states(self, state: Tensor) -> list[Tensor]:
+        return list(state[:, : self.num_layers * self.layer_size].split(self.layer_size, -1))
+
+    def _tap_state(self, state: Tensor) -> Tensor:
+        return state[..., self.num_layers * self.layer_size :]
+
+    # whole sequences
+
+    def systems(self) -> dict[str, DynamicalSystem]:
+        return {"network": self}
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
+        return self.fused_rollout(inputs, self.initial_state(inputs.shape[0]), rng)[0]
+
+    def fused_rollout(self, inputs: Tensor, state: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        top, final, taps = self._run_layers(inputs, state, rng)
+        outputs = self.head(top)
+        if self.taps is not None and taps is not None:
+            outputs = outputs + self.taps(taps)
+        return outputs, final
+
+    def _run_layers(self, inputs: Tensor, state: Tensor, rng: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The top layer's outputs, the final state and, where there are taps, their values at every step."""
+        below, finals = inputs, []
+        for index, (own, layer) in enumerate(zip(self._layer_states(state), self.layers, strict=True)):
+            if index and self.training and self.dropout and rng is not None:
+                below = below * self._dropout_mask(below, rng)
+            parts = [part[None].contiguous() for part in own.split(self.hidden_size, -1)]
+            below, last = layer(below, tuple(parts) if self.kind == "lstm" else parts[0])
+            finals.extend(part[0] for part in (last if self.kind == "lstm" else (last,)))
+        if not self.skip:
+            return below, torch.cat(finals, -1), None
+        taps = self._unfold_taps(inputs, state)
+        return below, torch.cat([*finals, taps[:, -1]], -1), taps
+
+    def _dropout_mask(self, like: Tensor, rng: torch.Generator) -> Tensor:
+        keep = 1 - self.dropout
+        return (torch.rand(like.shape, generator=rng, device=like.device) < keep).to(like.dtype) / keep
+
+    def _unfold_taps(self, inputs: Tensor, state: Tensor) -> Tensor:
+        """(B, T, K·X): at each step the K latest inputs, newest first, reaching back into the state's taps."""
+        batch, _, width = inputs.shape
+        past = self._tap_state(state).reshape(batch, self.skip, width).flip(1)
+        series = torch.cat([past[:, 1:], inputs], 1)
+        return series.unfold(1, self.skip, 1).flip(-1).transpose(2, 3).reshape(batch, inputs.shape[1], -1)
+
+    # the linear readout
+
+    def readout_features(self, inputs: Tensor) -> Tensor:
+        top, _, taps = self._run_layers(inputs, self.initial_state(inputs.shape[0]), None)
+        return top if taps is None else torch.cat([top, taps], -1)
+
+    def set_readout(self, weight: Tensor, bias: Tensor) -> None:
+        with torch.no_grad():
+            self.head.weight.copy_(weight[:, : self.hidden_size])
+            if self.head.bias is not None:
+                self.head.bias.copy_(bias)
+            if self.taps is not None:
+                self.taps.weight.copy_(weight[:, self.hidden_size :])
+
+    # one long stream
+
+    def fused_closed_loop(
+        self, state: Tensor, input: Tensor, feedback: AffineFeedback, exogenous: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        layers_state = state[0, : self.num_layers * self.layer_size].reshape(self.num_layers, -1)
+        taps = self._tap_state(state)[0].reshape(self.skip, self.input_size)
+        outputs, new_layers, new_taps, last = closed_loop(
+            self.packed(),
+            layers_state,
+            taps,
+            input[0],
+            (feedback.carry, feedback.from_output, feedback.from_exogenous),
+            exogenous[0],
+        )
+        final = torch.cat([new_layers.reshape(-1), new_taps.reshape(-1)])
+        return outputs[None], final[None], last[None]
+
+    def packed(self) -> PackedNetwork:
+        """Plain arrays for the compiled loop, weights transposed so that the inner loop is contiguous."""
+        hidden, gates = self.hidden_size, GATES[self.kind] * self.hidden_size
+        widest = max(self.input_size, hidden)
+        like = self.head.weight.detach()
+        drive, recur = like.new_zeros(self.num_layers, widest, gates), like.new_zeros(self.num_layers, hidden, gates)
+        biases = like.new_zeros(self.num_layers, 2, gates)
+        for index, layer in enumerate(self.layers):
+            weight = layer.weight_ih_l0.detach()
+            drive[index, : weight.shape[1]] = weight.T
+            recur[index] = layer.weight_hh_l0.detach().T
+            if layer.bias:
+                biases[index, 0], biases[index, 1] = layer.bias_ih_l0.detach(), layer.bias_hh_l0.detach()
+        readout = [like.T]
+        if self.taps is not None:
+            readout.append(self.taps.weight.detach().T)
+        bias = self.head.bias.detach() if self.head.bias is not None else like.new_zeros(self.output_size)
+        return PackedNetwork(self.kind, drive, recur, biases, torch.cat(readout), bias)
+
+
+class RecurrentSpec(ModelSpec):
+    """Common fields of Elman, LSTM and GRU networks.
+
+    Fields: hidden_size (units per layer, >= 1), num_layers (>= 1), bias (b and c in the recurrence), readout_bias (d),
+    dropout (share of a layer's outputs dropped before the next layer, in [0, 1)), skip (K >= 0 input taps straight to the
+    output), recurrent_init and recurrent_scale (of every U), forget_bias (added to an LSTM's forget gate).
+    """
+
+    hidden_size: Positive = 64
+    num_layers: Positive = 2
+    bias: bool = True
+    readout_bias: bool = True
+    dropout: Fraction = 0.0
+    skip: NonNegative = 0
+    recurrent_init: RecurrentInit = "uniform"
+    recurrent_scale: PositiveFloat = 1.0
+
+    @abstractmethod
+    def cell(self) -> CellKind:
+        """Which cell this is."""
+
+    def build(self, signature: Signature, rng: torch.Generator) -> RecurrentSystem:
+        """A network whose weights are U(±1/sqrt(hidden_size)), torch's default, but for the recurrent matrices asked for."""
+        system = RecurrentSystem(
+            self.cell(),
+            signature.input_size,
+            self.hidden_size,
+            signature.output_size,
+            self.num_layers,
+            bias=self.bias,
+            readout_bias=self.readout_bias,
+            dropout=self.dropout,
+            skip=self.skip,
+        )
+        for name, parameter in system.named_parameters():
+            fan = parameter.shape[1] if name == "taps.weight" else self.hidden_size
+            fill_uniform(parameter, 1 / math.sqrt(fan), rng)
+        if self.recurrent_init != "uniform" or self.recurrent_scale != 1.0:
+            for layer in system.layers:
+                blocks = [
+                    recurrent_matrix(self.hidden_size, self.recurrent_init, self.recurrent_scale, rng)
+                    for _ in range(GATES[self.cell()])
+                ]
+                with torch.no_grad():
+                    layer.weight_hh_l0.copy_(torch.cat(blocks))
+        return system
+
+
+class Elman(RecurrentSpec):
+    """Simple recurrent network, h = φ(W u + b + U h' + c), with φ = `nonlinearity`: tanh or relu."""
+
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+
+    def cell(self) -> CellKind:
+        return self.nonlinearity
+
+
+class GRU(RecurrentSpec):
+    """Gated recurrent unit (Cho et al. 2014), in torch's form with the reset gate after the matrix product."""
+
+    def cell(self) -> CellKind:
+        return "gru"
+
+
+class LSTM(RecurrentSpec):
+    """Long short-term memory with forget gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+
+    `forget_bias` is added to the forget gate's bias at the start (Jozefowicz et al. 2015 suggest 1).
+    """
+
+    forget_bias: float = 0.0
+
+    def cell(self) -> CellKind:
+        return "lstm"
+
+    def build(self, signature: Signature, rng: torch.Generator) -> RecurrentSystem:
+        system = super().build(signature, rng)
+        if self.bias and self.forget_bias:
+            with torch.no_grad():
+                for layer in system.layers:
+                    layer.bias_ih_l0[self.hidden_size : 2 * self.hidden_size] += self.forget_bias
+        return system

@@ -1,0 +1,1 @@
+"""Functions of tensors and arrays that know none of our types."""

@@ -1,0 +1,302 @@
+"""The one place where the layers meet. Read it top to bottom and you know the product.
+
+`walk` carries an experiment out and yields what happens; `run_experiment` is the same without looking. The command line loops
+over `walk` to show progress.
+"""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rnnscope.core.errors import ConfigError, Interrupted, RnnscopeError, RunFolderError
+from rnnscope.core.interfaces import (
+    Checkpoint,
+    Evaluation,
+    History,
+    ModelResult,
+    Record,
+    SequenceModel,
+    TrainingData,
+    TrainingRun,
+)
+from rnnscope.core.random import Streams
+from rnnscope.experiment import Experiment, parse_yaml
+from rnnscope.plotting import render
+from rnnscope.results import Run
+from rnnscope.runs.environment import describe_environment
+from rnnscope.runs.folder import RunFolder
+from rnnscope.runs.report import render_report
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the walk has begun. `total` epochs follow, where it is training."""
+
+    text: str
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch of one repeat of one model."""
+
+    model: str
+    repeat: int
+    record: Record
+
+
+Event = Stage | Progress
+
+
+def run_experiment(experiment: Experiment, out: Path | str = "runs", *, resume: Path | str | None = None) -> Run:
+    """Carry out an experiment and return its run.
+
+    Args:
+        experiment: what to do. out: folder in which the run folder is made. resume: an interrupted run of the same
+            configuration to go on with, instead of a new folder.
+    """
+    folder = open_folder(experiment, Path(out), resume)
+    for _ in walk(experiment, folder):
+        pass
+    return Run(folder.path)
+
+
+def open_folder(experiment: Experiment, out: Path, resume: Path | str | None = None) -> RunFolder:
+    """A new run folder with its configuration, or the one to resume, whose configuration must be the same."""
+    check_device(experiment.device)
+    if resume is None:
+        folder = RunFolder.create(out, experiment.name, experiment.seed)
+        folder.write_text("config.yaml", experiment.yaml())
+        return folder
+    folder = RunFolder.open(resume)
+    before = parse_yaml(folder.read_text("config.yaml"), f"{folder.path}/config.yaml").tree()
+    changed = changed_fields(before, experiment.tree())
+    if changed:
+        raise ConfigError(
+            f"the configuration changed since '{folder.path}' was begun: {', '.join(changed[:6])}",
+            "the same configuration",
+            "resume without --set, or start a new run",
+        )
+    return folder
+
+
+def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Everything from data to report, in order.
+
+    Args:
+        stop: asked after every epoch; when true, a checkpoint is written and `Interrupted` raised.
+    """
+    folder.set_status("running")
+    try:
+        if experiment.threads is not None:
+            torch.set_num_threads(experiment.threads)
+        folder.write_json("environment.json", describe_environment(experiment.device))
+        streams = Streams(experiment.seed)
+
+        yield Stage("preparing data")
+        data = experiment.task.prepare(streams)
+        save_data(folder, experiment, data)
+
+        models: dict[str, list[SequenceModel]] = {}
+        histories: dict[str, list[History]] = {}
+        on_device = data.to(torch.device(experiment.device))
+        for name, spec in experiment.models.items():
+            models[name], histories[name] = [], []
+            for repeat in range(experiment.num_seeds):
+                model = spec.build(data.signature, streams.at("init", name, repeat).torch()).to(experiment.device)
+                trainer = experiment.trainer_of(name).start(model, on_device, streams.at("training", name, repeat))
+                label = name if experiment.num_seeds == 1 else f"{name} {repeat + 1}/{experiment.num_seeds}"
+                yield Stage(f"training {label}", trainer.total_epochs)
+                histories[name].append((yield from train(trainer, experiment, folder, name, repeat, stop)))
+                models[name].append(model.to("cpu"))
+        save_models(folder, models)
+        save_history(folder, histories)
+
+        yield Stage("scoring against baselines")
+        references = experiment.evaluation.references(data, streams.at("evaluation"))
+        results: dict[str, list[ModelResult]] = {}
+        for name, repeats in models.items():
+            results[name] = [
+                experiment.evaluation.score(m, data, streams.at("evaluation", name, i)) for i, m in enumerate(repeats)
+            ]
+        evaluation = experiment.evaluation.conclude(data, references, results, histories)
+        save_evaluation(folder, evaluation)
+
+        yield Stage("drawing figures")
+        save_figures(folder, experiment.evaluation.figures(data, references, results, histories, evaluation))
+
+        yield Stage("writing the report")
+        folder.write_json("summary.json", summary(experiment, data, models, evaluation))
+        folder.set_status("done")
+        render_report(folder)
+        folder.log(f"done: {evaluation.metrics['verdict']}")
+    except (KeyboardInterrupt, Interrupted) as error:
+        folder.set_status("interrupted")
+        folder.log("interrupted")
+        if isinstance(error, Interrupted):
+            raise
+        raise Interrupted("interrupted", "", resume_hint(folder)) from None
+    except RnnscopeError as error:
+        note_failure(folder, error)
+        raise
+
+
+def train(
+    trainer: TrainingRun, experiment: Experiment, folder: RunFolder, name: str, repeat: int, stop: Callable[[], bool]
+) -> Any:
+    """Loop over a training run, with checkpoints; go on from one where it exists. Returns the history."""
+    stem = f"checkpoints/{name}-{repeat}"
+    rows: list[dict[str, float]] = []
+    if folder.has(f"{stem}.json"):
+        kept = folder.read_json(f"{stem}.json")
+        trainer.restore(Checkpoint(folder.read_tensors(f"{stem}.safetensors"), kept["values"]))
+        rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in kept["rows"]]
+        folder.log(f"resumed {name} {repeat} after epoch {len(rows)}")
+    spec: Any = experiment.trainer_of(name)
+    every, seconds = getattr(spec, "checkpoint_every", 50), getattr(spec, "checkpoint_seconds", 60.0)
+    saved = time.monotonic()
+    for record in trainer:
+        rows.append({"epoch": record.epoch, **record.values})
+        yield Progress(name, repeat, record)
+        stopping = stop()
+        if stopping or record.epoch % every == 0 or time.monotonic() - saved > seconds:
+            save_checkpoint(folder, stem, trainer, rows)
+            saved = time.monotonic()
+        if stopping:
+            raise Interrupted(
+                f"stopped after epoch {record.epoch} of {name}; everything up to there is saved", "", resume_hint(folder)
+            )
+    save_checkpoint(folder, stem, trainer, rows)
+    outcome = trainer.finish()
+    folder.log(
+        f"trained {name} {repeat}: {outcome.reason}, best epoch {outcome.best_epoch}, {outcome.criterion} {outcome.score:.6g}"
+    )
+    columns = {k: np.array([row.get(k, np.nan) for row in rows]) for k in rows[-1]}
+    return History(columns, outcome)
+
+
+def save_checkpoint(folder: RunFolder, stem: str, trainer: TrainingRun, rows: list[dict[str, float]]) -> None:
+    """Tensors first, then the JSON that makes them count; a pair that does not match is never read as one."""
+    checkpoint = trainer.checkpoint()
+    folder.remove(f"{stem}.json")
+    folder.write_tensors(f"{stem}.safetensors", checkpoint.tensors)
+    folder.write_json(f"{stem}.json", {"values": checkpoint.values, "rows": rows})
+
+
+def save_data(folder: RunFolder, experiment: Experiment, data: TrainingData) -> None:
+    """The data report, and the series unless `keep_data` is off."""
+    folder.write_json("data/data.json", data.describe())
+    if experiment.keep_data:
+        folder.write_arrays("data/data.npz", data.arrays())
+
+
+def save_models(folder: RunFolder, models: dict[str, list[SequenceModel]]) -> None:
+    """The kept weights of every repeat of every model in one file, under <model>/<repeat>/<parameter>."""
+    tensors = {
+        f"{n}/{i}/{k}": t for n, repeats in models.items() for i, m in enumerate(repeats) for k, t in m.state_dict().items()
+    }
+    folder.write_tensors("model.safetensors", tensors)
+
+
+def save_history(folder: RunFolder, histories: dict[str, list[History]]) -> None:
+    """history.csv: one row per model, repeat and epoch."""
+    rows: list[dict[str, Any]] = []
+    for name, repeats in histories.items():
+        for repeat, history in enumerate(repeats):
+            columns = history.columns
+            for i in range(len(columns["epoch"])):
+                rows.append(
+                    {
+                        "model": name,
+                        "repeat": repeat,
+                        "epoch": int(columns["epoch"][i]),
+                        **{k: float(v[i]) for k, v in columns.items() if k != "epoch"},
+                    }
+                )
+    folder.write_table("history.csv", rows)
+
+
+def save_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:
+    """metrics.json and the arrays behind the figures."""
+    folder.write_json("metrics.json", evaluation.metrics)
+    folder.write_arrays("findings/evaluation.npz", evaluation.arrays)
+    folder.write_json("findings/evaluation.json", {"arrays": {k: list(v.shape) for k, v in evaluation.arrays.items()}})
+
+
+def save_figures(folder: RunFolder, figures: Any) -> None:
+    """PNG and SVG of every figure, and figures.json with their captions in order."""
+    listed = []
+    for figure in figures:
+        for kind in ("png", "svg"):
+            folder.write_bytes(f"figures/{figure.name}.{kind}", render(figure.canvas, kind))
+        listed.append({"name": figure.name, "caption": figure.caption, "wide": figure.wide})
+    folder.write_json("figures/figures.json", listed)
+
+
+def summary(
+    experiment: Experiment, data: TrainingData, models: dict[str, list[SequenceModel]], evaluation: Evaluation
+) -> dict[str, Any]:
+    """What one wants to know first."""
+    parameters = {n: sum(p.numel() for p in repeats[0].parameters()) for n, repeats in models.items()}
+    return {
+        "name": experiment.name,
+        "summary": experiment.summary,
+        "seed": experiment.seed,
+        "num_seeds": experiment.num_seeds,
+        "verdict": evaluation.metrics["verdict"],
+        "chosen_model": evaluation.metrics.get("chosen_model"),
+        "parameters": parameters,
+        "data": data.describe(),
+    }
+
+
+def resume_hint(folder: RunFolder) -> str:
+    """The command that goes on with an interrupted run, whatever options began it."""
+    return f"go on with: rnnscope run {folder.path}/config.yaml --resume {folder.path}"
+
+
+def note_failure(folder: RunFolder, error: RnnscopeError) -> None:
+    """Say in the folder why the run failed, if the folder can still be written."""
+    try:
+        folder.set_status("failed", error=str(error))
+        folder.log(f"failed: {error.found}")
+    except RunFolderError:
+        return
+
+
+def changed_fields(before: Any, after: Any, path: str = "") -> list[str]:
+    """Dotted paths at which two plain trees differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        found = []
+        for key in dict.fromkeys([*before, *after]):
+            found += changed_fields(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+        return found
+    return [] if before == after else [path]
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ConfigError(f"'{device}' is no device", "cpu or cuda", "set device=cpu") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device is cuda, but torch sees no CUDA GPU here",
+            "cpu, or a machine with a GPU and a CUDA build of torch",
+            "set device=cpu",
+        )
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(f"device '{device}' is not supported", "cpu or cuda", "set device=cpu")
+
+
+def read_history(text: str) -> list[dict[str, str]]:
+    """Rows of a history.csv."""
+    return list(csv.DictReader(io.StringIO(text)))

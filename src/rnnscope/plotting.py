@@ -1,0 +1,100 @@
+"""The only place where matplotlib is set up: colours, style, and files on disk.
+
+Colours are chosen to be readable on white and on near-black. Everything drawn in `INK` follows the page's text colour when
+a report embeds the SVG.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK = "#1f2328"
+MUTED = "#8a8f98"
+COLOURS = ("#3b82c4", "#e0782f", "#3a9d5d", "#9467c8", "#d1495b", "#2a9d9d", "#b58a2b", "#7a86c9")
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": MUTED,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.4,
+    "figure.facecolor": "none",
+    "figure.dpi": 110,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "rnnscope",
+    "axes.formatter.useoffset": False,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw inside this context; matplotlib's global settings are put back afterwards."""
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: float = 3.6) -> tuple[Figure, Any]:
+    """A figure outside pyplot's registry and its axes, an array (rows, columns) or a single one."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def colour(index: int) -> str:
+    """The colour of model number `index`."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def legend_above(axes: Axes, columns: int = 6) -> None:
+    """A legend in a row above the axes, where it covers no data."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, handlelength=1.6, columnspacing=1.2
+    )
+
+
+def thin(x: np.ndarray, y: np.ndarray, most: int = 3000) -> tuple[np.ndarray, np.ndarray]:
+    """A curve reduced to at most about `most` points that keeps each bucket's lowest and highest."""
+    if len(x) <= most:
+        return x, y
+    edges = np.linspace(0, len(x), most // 2 + 1).astype(int)
+    finite = np.where(np.isfinite(y), y, 0.0)
+    rows = np.array(
+        [
+            e
+            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            for e in sorted((a + int(np.argmin(finite[a:b])), a + int(np.argmax(finite[a:b]))))
+        ]
+    )
+    return x[rows], y[rows]
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """The figure as PNG (150 dpi, white ground) or SVG (transparent ground, text as text) bytes."""
+    buffer = io.BytesIO()
+    with style():
+        if kind == "png":
+            figure.savefig(buffer, format="png", dpi=150, facecolor="white")
+        else:
+            figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Named experiments: each lists only what differs from a base, with the reason."""

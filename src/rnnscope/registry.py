@@ -1,0 +1,100 @@
+"""Every part that ships, by name. Plain dicts: adding one is adding a line.
+
+Values are "module:Class", so that a list of names costs no import. A kind of the form "file.py:Name" means a class of one's
+own, imported from that file.
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from rnnscope.core.errors import ConfigError, unknown_name
+
+TASKS = {
+    "oscillation": "rnnscope.tasks.oscillation:Oscillation",
+    "driven_oscillator": "rnnscope.tasks.ode:DrivenOscillator",
+    "pendulum": "rnnscope.tasks.ode:Pendulum",
+    "van_der_pol": "rnnscope.tasks.ode:VanDerPol",
+    "duffing": "rnnscope.tasks.ode:Duffing",
+    "lorenz63": "rnnscope.tasks.ode:Lorenz63",
+    "rossler": "rnnscope.tasks.ode:Rossler",
+    "lorenz96": "rnnscope.tasks.ode:Lorenz96",
+    "mackey_glass": "rnnscope.tasks.ode:MackeyGlass",
+    "table": "rnnscope.tasks.table:Table",
+    "embedded": "rnnscope.tasks.table:Embedded",
+}
+MODELS = {
+    "elman": "rnnscope.models.recurrent:Elman",
+    "gru": "rnnscope.models.recurrent:GRU",
+    "lstm": "rnnscope.models.recurrent:LSTM",
+}
+TRAINERS = {"bptt": "rnnscope.training.gradient:BPTT"}
+EVALUATIONS = {"forecasting": "rnnscope.evaluation.forecasting:Forecasting"}
+CATEGORIES = {"task": TASKS, "model": MODELS, "trainer": TRAINERS, "evaluation": EVALUATIONS}
+
+
+def resolve(category: str, kind: str, *, allow_source: bool = True) -> type[Any]:
+    """The class behind a kind.
+
+    Args:
+        category: task, model, trainer or evaluation. kind: a registered name or "file.py:Name".
+        allow_source: import a foreign file; where False, such a kind is refused.
+    """
+    table = CATEGORIES[category]
+    if kind in table:
+        return load(table[kind])
+    if ".py:" in kind:
+        if not allow_source:
+            raise ConfigError(
+                f"the {category} '{kind}' is code in a file",
+                "a run made of rnnscope's own parts",
+                "add --allow-source if you trust that file",
+            )
+        found = load_source(kind)
+        if not isinstance(found, type):
+            raise ConfigError(f"'{kind}' is no class", f"a {category} class", "name the class after the colon")
+        return found
+    raise unknown_name(category, kind, table)
+
+
+def kind_of(category: str, cls: type[Any]) -> str:
+    """The kind by which `resolve` finds a class again."""
+    path = f"{cls.__module__}:{cls.__qualname__}"
+    for name, target in CATEGORIES[category].items():
+        if target == path:
+            return name
+    source = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if source is None:
+        raise ConfigError(f"{cls.__qualname__} was defined interactively", "a class in a file", "move it into a .py file")
+    return f"{source}:{cls.__qualname__}"
+
+
+def load(path: str) -> Any:
+    """The object at "module:name"."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def load_source(path: str) -> Any:
+    """The object `name` in a file of one's own, "file.py:name"; the file is imported once."""
+    file, _, name = path.rpartition(":")
+    source = Path(file).expanduser().resolve()
+    if not source.is_file():
+        raise ConfigError(f"there is no file '{file}'", "a Python file", "check the path before the colon")
+    key = f"rnnscope_source_{source.stem}_{abs(hash(str(source)))}"
+    module = sys.modules.get(key)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(key, source)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[key] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[key]
+            raise
+    if not hasattr(module, name):
+        raise unknown_name(f"name in {file}", name, [n for n in vars(module) if not n.startswith("_")])
+    return getattr(module, name)

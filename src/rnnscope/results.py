@@ -1,0 +1,213 @@
+"""A run read back from its folder: configuration, scores, history, models, forecasts."""
+
+import io
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rnnscope.core.errors import ConfigError, RunFolderError, unknown_name
+from rnnscope.core.forecast import ForecastData
+from rnnscope.core.interfaces import SequenceModel, TrainingData
+from rnnscope.core.random import Streams
+from rnnscope.evaluation.forecasters import NetworkForecaster
+from rnnscope.experiment import Experiment, parse_yaml
+from rnnscope.runs.folder import RunFolder
+
+
+class Run:
+    """A finished (or interrupted) run.
+
+    Args:
+        path: its folder. allow_source: import the files named in its configuration, for runs of one's own classes.
+
+    Raises:
+        RunFolderError: the folder is missing, foreign or damaged.
+    """
+
+    def __init__(self, path: Path | str, *, allow_source: bool = True) -> None:
+        self.folder = RunFolder.open(path)
+        self.path = self.folder.path
+        self._allow_source = allow_source
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The configuration as it was run."""
+        text = self.folder.read_text("config.yaml")
+        try:
+            return parse_yaml(text, f"{self.path}/config.yaml", allow_source=self._allow_source)
+        except ConfigError as error:
+            if "is code in a file" in error.found:
+                raise
+            raise RunFolderError(
+                f"the run folder '{self.path}' is damaged: config.yaml: {error.found}",
+                error.expected,
+                "restore config.yaml, or run again",
+            ) from None
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json: verdict, baselines, models."""
+        found = self.folder.read_json("metrics.json")
+        if not isinstance(found, dict) or "models" not in found:
+            raise RunFolderError(
+                f"the run folder '{self.path}' is damaged: metrics.json has no models",
+                "a complete run folder",
+                "run the experiment again",
+            )
+        return found
+
+    @property
+    def verdict(self) -> str:
+        """The one-line verdict."""
+        return str(self.metrics["verdict"])
+
+    @property
+    def status(self) -> str:
+        """created, running, interrupted, failed or done."""
+        return str(self.folder.read_json("status.json")["state"])
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per model, repeat and epoch."""
+        return pd.read_csv(io.StringIO(self.folder.read_text("history.csv")))
+
+    @cached_property
+    def findings(self) -> dict[str, np.ndarray]:
+        """The arrays behind the scores and figures."""
+        return self.folder.read_arrays("findings/evaluation.npz")
+
+    @property
+    def report(self) -> Path:
+        """Path of the report page."""
+        return self.path / "report.html"
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """The data as prepared for the run: generated or read again from the configuration."""
+        return self.experiment.task.prepare(Streams(self.experiment.seed))
+
+    def best_model(self) -> str:
+        """The model chosen without the test part: by validation loss, or by training loss where nothing validates."""
+        return str(self.metrics["chosen_model"])
+
+    def model(self, name: str | None = None, repeat: int | None = None) -> SequenceModel:
+        """A trained model in evaluation mode.
+
+        Args:
+            name: which; the best by validation when None. repeat: which seed's; the best by validation when None.
+        """
+        name = name or self.best_model()
+        if name not in self.experiment.models:
+            raise unknown_name("model", name, self.experiment.models)
+        if repeat is None:
+            repeat = int(self.metrics["models"][name].get("training", {}).get("best_repeat", 0))
+        if not 0 <= repeat < self.experiment.num_seeds:
+            raise ConfigError(f"repeat {repeat}", f"0 to {self.experiment.num_seeds - 1}", "repeats count from 0")
+        tensors = self.folder.read_tensors("model.safetensors")
+        prefix = f"{name}/{repeat}/"
+        weights = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        model = self.experiment.models[name].build(self.data.signature, torch.Generator().manual_seed(0))
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise RunFolderError(
+                f"the run folder '{self.path}' is damaged: model.safetensors does not fit '{name}' ({reason})",
+                "the weights of this configuration",
+                "run the experiment again",
+            ) from None
+        return model.eval()
+
+    def forecast(
+        self,
+        steps: int,
+        *,
+        model: str | None = None,
+        repeat: int | None = None,
+        covariates: np.ndarray | None = None,
+        series: int = 0,
+    ) -> pd.DataFrame:
+        """Forecast beyond the end of the series.
+
+        Args:
+            steps: how many, >= 1. model, repeat: as in `model`. covariates: (steps, E) known inputs of the coming steps, in
+                physical units; needed where the task has covariates. series: number of the series to continue.
+
+        Returns:
+            One row per step: time, and per variable the forecast with lower and upper bound of the run's interval level
+            (columns `x`, `x_lower`, `x_upper`); bounds are calibrated per lead time, beyond the longest calibrated lead
+            the last width is repeated.
+        """
+        data = self.data
+        if not isinstance(data, ForecastData):
+            raise ConfigError("this run's task is no forecasting task", "a run of a time series", "choose another run")
+        if steps < 1:
+            raise ConfigError(f"steps is {steps}", "at least 1", "ask for one step or more")
+        name = model or self.best_model()
+        network = self.model(name, repeat)
+        mode = getattr(self.experiment.evaluation, "closed_loop", ("stream",))[0]
+        extended = _extend(data, series, steps, covariates)
+        forecaster = NetworkForecaster(network, extended, mode)
+        length = len(data.series[series])
+        path = forecaster.run(series, np.array([length]), steps)[0]
+        repeat = int(self.metrics["models"][name]["training"]["best_repeat"]) if repeat is None else repeat
+        widths = self.findings.get(f"{name}/{repeat}/lead_halfwidth")
+        columns: dict[str, Any] = {"time": _coming_times(data, series, steps)}
+        level = data.representation.level(path)
+        for v, variable in enumerate(data.series[series].names):
+            columns[variable] = path[:, v]
+            if widths is not None:
+                width = widths[np.minimum(np.arange(steps), len(widths) - 1), v]
+                columns[f"{variable}_lower"] = data.representation.unlevel(level - width[:, None])[:, v]
+                columns[f"{variable}_upper"] = data.representation.unlevel(level + width[:, None])[:, v]
+        return pd.DataFrame(columns)
+
+
+def _extend(data: ForecastData, series: int, steps: int, covariates: np.ndarray | None) -> ForecastData:
+    """The data with the coming covariates appended, so that a forecaster finds them."""
+    import dataclasses
+
+    if not 0 <= series < len(data.series):
+        raise ConfigError(f"series number {series}", f"0 to {len(data.series) - 1}", "series count from 0")
+    own = data.series[series]
+    size = own.covariates.shape[1]
+    if size == 0:
+        return data
+    if covariates is None:
+        names = ", ".join(own.covariate_names)
+        raise ConfigError(
+            "this run's model reads covariates",
+            f"their next {steps} values ({names})",
+            "pass covariates=… or --covariates FILE",
+        )
+    given = np.asarray(covariates, np.float64).reshape(-1, size) if np.size(covariates) else np.empty((0, size))
+    if len(given) < steps:
+        raise ConfigError(f"{len(given)} rows of covariates", f"at least {steps}", "give one row per forecast step")
+    longer = dataclasses.replace(own, covariates=np.concatenate([own.covariates, given[:steps]]))
+    fixed = tuple(longer if i == series else s for i, s in enumerate(data.series))
+    return dataclasses.replace(data, series=fixed)
+
+
+def _coming_times(data: ForecastData, series: int, steps: int) -> Any:
+    times = data.series[series].times
+    if times.dtype.kind != "M":
+        gap = float(np.median(np.diff(times)))
+        return times[-1] + gap * np.arange(1, steps + 1)
+    index = pd.DatetimeIndex(times)
+    found = pd.infer_freq(index[-200:]) if len(index) >= 3 else None
+    if found is not None:
+        return pd.date_range(index[-1], periods=steps + 1, freq=found)[1:]
+    gap = np.median(np.diff(times).astype(np.int64))
+    return pd.DatetimeIndex(times[-1] + (gap * np.arange(1, steps + 1)).astype("timedelta64[ns]"))
+
+
+def open_run(path: Path | str, *, allow_source: bool = False) -> Run:
+    """Open a run folder. Code named in its configuration is imported only with `allow_source`."""
+    return Run(path, allow_source=allow_source)

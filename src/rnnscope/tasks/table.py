@@ -1,0 +1,243 @@
+"""One's own series from CSV, Parquet, NPY or NPZ, and the embedded real ones (scope A10)."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from rnnscope.core.errors import ConfigError, DataError, nearest
+from rnnscope.core.series import Series
+from rnnscope.core.spec import Positive, PositiveFloat
+from rnnscope.tasks.forecasting import ForecastTask, Recording
+
+SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz"}
+
+
+class Table(ForecastTask):
+    """Forecast columns of a file.
+
+    Fields:
+        path: CSV/TSV (header line), Parquet, NPY ((T,) or (T, D)) or NPZ (one array per column). target: one column or
+            several; the only numeric one when not given. covariates: known inputs. time: column that orders the steps (number
+            or date, strictly increasing). series: column that tells many series apart.
+        missing: `error`; `interpolate` (linear in the step number, never past a series' ends); `drop` (rows).
+        unit: of the target, for labels. season: steps per period for the seasonal baseline; found on the training part if None.
+        sampling_interval: time per step; read off the time column where that is uniform.
+    """
+
+    path: str = ""
+    target: str | tuple[str, ...] = ""
+    covariates: tuple[str, ...] = ()
+    time: str | None = None
+    series: str | None = None
+    missing: Literal["error", "interpolate", "drop"] = "error"
+    unit: str = ""
+    season: Positive | None = None
+    sampling_interval: PositiveFloat | None = None
+
+    def record(self, rng: np.random.Generator) -> Recording:
+        frame = read_table(self.path)
+        return self.from_frame(frame, Path(self.path).name)
+
+    def from_frame(self, frame: pd.DataFrame, source: str, notes: tuple[str, ...] = ()) -> Recording:
+        """The recording in a data frame; `source` names it in messages."""
+        for column in (self.time, self.series, *self.covariates, *self._wanted()):
+            if column is not None:
+                _require_column(frame, column, source)
+        targets = self._targets(frame, source)
+        groups = [(source, frame)] if self.series is None else [(str(k), g) for k, g in frame.groupby(self.series, sort=False)]
+        found = [self._one(group.reset_index(drop=True), name, targets, source) for name, group in groups]
+        interval = self.sampling_interval or _uniform_interval(found[0].times)
+        return Recording(
+            found, sampling_interval=interval, season=self.season, unit=self.unit, notes=(f"read from {source}", *notes)
+        )
+
+    def _wanted(self) -> tuple[str, ...]:
+        if isinstance(self.target, str):
+            return (self.target,) if self.target else ()
+        return self.target
+
+    def _targets(self, frame: pd.DataFrame, source: str) -> tuple[str, ...]:
+        if self._wanted():
+            return self._wanted()
+        used = {self.time, self.series, *self.covariates}
+        numeric = [str(c) for c in frame.columns if c not in used and pd.api.types.is_numeric_dtype(frame[c])]
+        if len(numeric) != 1:
+            shown = ", ".join(map(str, frame.columns))
+            raise ConfigError(
+                f"{source} has {len(numeric)} numeric columns that could be the target",
+                f"task.target, one of: {shown}",
+                "set task.target=COLUMN",
+            )
+        return (numeric[0],)
+
+    def _one(self, frame: pd.DataFrame, name: str, targets: tuple[str, ...], source: str) -> Series:
+        columns = list(dict.fromkeys([*targets, *self.covariates]))
+        numbers = pd.DataFrame({c: _numeric(frame[c], c, source) for c in columns})
+        times = np.arange(len(frame), dtype=np.float64) if self.time is None else _times(frame[self.time], self.time, source)
+        keep = np.ones(len(frame), bool)
+        infinite = np.isinf(numbers.to_numpy())
+        if infinite.any():
+            row, column = (int(i) for i in np.argwhere(infinite)[0])
+            raise DataError(
+                f"column '{columns[column]}' of {source} is infinite at row {row + 1}", "finite numbers", "mend the file"
+            )
+        bad = numbers.isna().to_numpy()
+        if bad.any():
+            if self.missing == "error":
+                row, column = (int(i) for i in np.argwhere(bad)[0])
+                raise DataError(
+                    f"column '{columns[column]}' of {source} is missing at row {row + 1} ({int(bad.sum())} missing values)",
+                    "numbers everywhere, or a policy",
+                    "set task.missing=interpolate or task.missing=drop",
+                )
+            if self.missing == "interpolate":
+                numbers = numbers.interpolate(limit_area="inside")
+            keep = ~numbers.isna().to_numpy().any(1)
+        numbers, times = numbers[keep], times[keep]
+        if self.time is not None:
+            _check_increasing(times, self.time, source)
+        return Series(
+            numbers[list(targets)].to_numpy(np.float64),
+            numbers[list(self.covariates)].to_numpy(np.float64).reshape(len(numbers), -1),
+            times,
+            name,
+            targets,
+            self.covariates,
+        )
+
+
+class Embedded(Table):
+    """A real series that ships with the package: sunspots, co2 or nile (public domain; sources in the data files' README)."""
+
+    dataset: Literal["sunspots", "co2", "nile"] = "sunspots"
+    missing: Literal["error", "interpolate", "drop"] = "interpolate"
+
+    def record(self, rng: np.random.Generator) -> Recording:
+        with resources.as_file(resources.files("rnnscope") / "data" / f"{self.dataset}.csv") as path:
+            frame = read_table(str(path))
+            source = path.read_text().splitlines()[0].lstrip("# ")
+        return self.from_frame(frame, self.dataset, notes=(source,))
+
+
+def read_table(path: str) -> pd.DataFrame:
+    """A data frame from CSV, TSV, Parquet, NPY or NPZ.
+
+    Raises:
+        DataError: the file is missing, empty, of an unknown kind or cannot be parsed.
+    """
+    if not path:
+        raise ConfigError("task.path is empty", "a CSV, Parquet, NPY or NPZ file", "set task.path=data.csv")
+    file = Path(path).expanduser()
+    if not file.exists():
+        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
+        close = nearest(file.name, siblings)
+        raise DataError(
+            f"there is no file '{path}'",
+            "an existing file",
+            f"did you mean '{close}'?" if close else f"looked in {file.parent.resolve()}",
+        )
+    if file.is_dir():
+        raise DataError(f"'{path}' is a folder", "a file", "name a file in it")
+    if file.stat().st_size == 0:
+        raise DataError(f"'{path}' is empty", "a table with a header line", "check how it was written")
+    if file.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"'{path}' ends in '{file.suffix}'", f"one of {', '.join(sorted(SUFFIXES))}", "convert it, or rename it"
+        )
+    try:
+        frame = _read(file)
+    except ImportError:
+        raise DataError(f"'{path}' needs a Parquet reader", "the package pyarrow", "pip install 'rnnscope[parquet]'") from None
+    except (ValueError, OSError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"'{path}' cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"a well-formed {file.suffix} file",
+            "open it and check its first lines",
+        ) from None
+    if frame.empty:
+        raise DataError(f"'{path}' holds no rows", "at least one window of rows", "check how it was written")
+    return frame
+
+
+def _read(file: Path) -> pd.DataFrame:
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
+        return pd.read_parquet(file)
+    if suffix == ".npy":
+        array = np.load(file, allow_pickle=False)
+        return pd.DataFrame(array, columns=["x"] if array.ndim == 1 else [f"x{i + 1}" for i in range(array.shape[1])])
+    if suffix == ".npz":
+        with np.load(file, allow_pickle=False) as archive:
+            columns: dict[str, np.ndarray] = {}
+            for name in archive.files:
+                array = archive[name]
+                wide = array.ndim == 2 and array.shape[1] > 1
+                columns |= {f"{name}{i + 1}": array[:, i] for i in range(array.shape[1])} if wide else {name: array.reshape(-1)}
+            return pd.DataFrame(columns)
+    with file.open(encoding="utf-8") as lines:
+        preamble = next((n for n, line in enumerate(lines) if not line.startswith("#")), 0)
+    separator = {".txt": None, ".tsv": "\t"}.get(suffix, ",")
+    return pd.read_csv(file, sep=separator, engine="c" if separator else "python", skiprows=preamble)
+
+
+def _require_column(frame: pd.DataFrame, column: str, source: str) -> None:
+    names = [str(c) for c in frame.columns]
+    if column not in names:
+        close = nearest(column, names)
+        raise ConfigError(
+            f"{source} has no column '{column}'",
+            f"one of: {', '.join(names)}",
+            f"did you mean '{close}'?" if close else "choose one",
+        )
+
+
+def _numeric(column: pd.Series, name: str, source: str) -> np.ndarray:
+    numbers = pd.to_numeric(column, errors="coerce")
+    text = numbers.isna() & column.notna()
+    if text.any():
+        row = int(np.flatnonzero(text.to_numpy())[0])
+        raise DataError(
+            f"column '{name}' of {source} holds {column.iloc[row]!r} at row {row + 1}",
+            "numbers",
+            "mend that row, or leave the field empty and set task.missing",
+        )
+    return numbers.to_numpy(np.float64, na_value=np.nan)
+
+
+def _times(column: pd.Series, name: str, source: str) -> np.ndarray:
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(np.float64)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return column.to_numpy("datetime64[ns]")
+    dates = pd.to_datetime(column, errors="coerce", format="ISO8601")
+    if dates.isna().any():
+        row = int(np.flatnonzero(dates.isna().to_numpy())[0])
+        raise DataError(
+            f"time column '{name}' of {source} holds {column.iloc[row]!r} at row {row + 1}",
+            "numbers or ISO dates",
+            "mend that row",
+        )
+    return (
+        dates.dt.tz_localize(None).to_numpy("datetime64[ns]") if dates.dt.tz is not None else dates.to_numpy("datetime64[ns]")
+    )
+
+
+def _check_increasing(times: np.ndarray, name: str, source: str) -> None:
+    back = np.flatnonzero(~(np.diff(times) > np.zeros(1, np.diff(times).dtype)))
+    if len(back):
+        row = int(back[0]) + 1
+        raise DataError(
+            f"time column '{name}' of {source} does not increase at row {row + 1} ({times[row - 1]} then {times[row]})",
+            "strictly increasing times",
+            "sort the file, drop repeats, or set task.series to the column that tells series apart",
+        )
+
+
+def _uniform_interval(times: np.ndarray) -> float | None:
+    if times.dtype.kind == "M" or len(times) < 2:
+        return None
+    steps = np.diff(times)
+    return float(steps[0]) if np.allclose(steps, steps[0], rtol=1e-6) else None

@@ -1,0 +1,44 @@
+"""Back-propagation through time: on windows, with part of each window run freely, or along the series with a carried state.
+
+Werbos (1990) for back-propagation through time, Williams & Peng (1990) for its truncated form, Bengio et al. (2015) for
+scheduled sampling.
+"""
+
+from rnnscope.core.errors import ConfigError
+from rnnscope.core.interfaces import SequenceModel, TrainerSpec, TrainingData
+from rnnscope.core.random import Streams
+from rnnscope.training.gradient_run import GradientRun, GradientSettings
+
+
+class BPTT(GradientSettings, TrainerSpec):
+    """Gradient descent on the loss of a task, by back-propagation through time.
+
+    Fields:
+        epochs, batch_size: passes over the training windows, windows per step.
+        optimizer: adam, adamw or sgd. learning_rate: at the start. momentum, nesterov: of sgd. betas: of adam(w).
+            weight_decay: L2 strength (decoupled for adamw).
+        schedule: of the learning rate: constant, cosine (to `final_rate` times the start), exponential (to the same), step
+            (a tenth at 1/2 and 3/4 of the epochs), plateau (halved after `patience`/2 epochs without a better score).
+        warmup: share of the training over which the rate rises from 0.
+        clip_norm: largest gradient norm; 0 switches clipping off.
+        count: which steps of a window are in the loss: `last`, or `all` but the first `burn_in`.
+        free_run: last steps of each window in which the network reads its own outputs; the loss is then that of a multi-step
+            forecast. teacher_forcing: probability of reading the true value there all the same; it falls from 1 to this
+            number over the share `sampling_ramp` of the training (scheduled sampling).
+        input_noise: sd of Gaussian noise added to the inputs (these are scaled to sd 1).
+        carry_state: truncated back-propagation along the series: `batch_size` contiguous stretches in parallel, chunks of
+            `truncation` steps, the state carried and detached.
+        readout_start: `ridge` solves the linear readout by ridge regression (strength `readout_ridge`) before the first step.
+        freeze_recurrent: train the readout only.
+        patience: epochs without a better validation loss before stopping; 0: never. restore_best: end with the weights of the
+            best validation loss (a copy kept aside), where there is a validation part.
+        watch_test: also record the loss of the test part each epoch. It is never used to choose anything.
+        checkpoint_every: epochs between checkpoints; checkpoint_seconds: or this long.
+    """
+
+    def start(self, model: SequenceModel, data: TrainingData, streams: Streams) -> GradientRun:
+        if self.free_run and data.feedback is None:
+            raise ConfigError(
+                "trainer.free_run is set, but this task has no closed loop", "a forecasting task", "set trainer.free_run=0"
+            )
+        return GradientRun(self, model, data, streams)

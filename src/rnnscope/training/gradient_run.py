@@ -1,0 +1,322 @@
+"""One run of gradient training: an iterator of epochs that can be stopped, saved and resumed bit for bit."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnscope.core.errors import ConfigError, TrainingError
+from rnnscope.core.interfaces import (
+    Batch,
+    BatchSource,
+    Checkpoint,
+    Record,
+    SequenceModel,
+    TrainingData,
+    TrainingOutcome,
+    TrainingRun,
+)
+from rnnscope.core.random import Streams, numpy_state, set_numpy_state
+from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Spec
+from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, rollout
+from rnnscope.training.passes import free_running_outputs, solve_readout
+from rnnscope.training.rates import Schedule, chunks, learning_rate, stretches
+
+EVALUATION_BATCH = 1024
+EXPLODED = 1e8
+
+
+class GradientSettings(Spec):
+    """The fields of `BPTT`, explained there."""
+
+    epochs: Positive = 100
+    batch_size: Positive = 32
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: PositiveFloat = 1e-3
+    momentum: NonNegativeFloat = 0.9
+    nesterov: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: Schedule = "constant"
+    final_rate: PositiveFloat = 0.01
+    warmup: NonNegativeFloat = 0.0
+    clip_norm: NonNegativeFloat = 1.0
+    count: Literal["last", "all"] = "last"
+    burn_in: NonNegative = 0
+    free_run: NonNegative = 0
+    teacher_forcing: NonNegativeFloat = 0.0
+    sampling_ramp: NonNegativeFloat = 0.0
+    input_noise: NonNegativeFloat = 0.0
+    carry_state: bool = False
+    truncation: Positive = 100
+    readout_start: Literal["random", "ridge"] = "random"
+    readout_ridge: NonNegativeFloat = 1e-6
+    freeze_recurrent: bool = False
+    patience: NonNegative = 0
+    restore_best: bool = True
+    watch_test: bool = True
+    checkpoint_every: Positive = 50
+    checkpoint_seconds: PositiveFloat = 60.0
+
+
+class GradientRun(TrainingRun):
+    """Back-propagation through time on one model.
+
+    Args:
+        settings: fields of `BPTT`. model: trained in place. data: windows or streams and their loss.
+        streams: `order` for shuffling, `noise` for dropout, input noise and scheduled sampling.
+    """
+
+    def __init__(self, settings: GradientSettings, model: SequenceModel, data: TrainingData, streams: Streams) -> None:
+        self.settings, self.model, self.data = settings, model, data
+        self.total_epochs = settings.epochs
+        self.device = next(model.parameters()).device
+        self.order = streams.at("order").numpy()
+        self.noise = streams.at("noise").torch(self.device)
+        self.epoch, self.seconds, self.stale, self.halvings = 0, 0.0, 0, 0
+        self.best_score, self.best_epoch, self.last_loss = math.inf, 0, math.inf
+        self.best: dict[str, Tensor] | None = None
+        self.stopped = "completed"
+        self.train, self.validation, self.monitor = data.train, data.validation, data.monitor
+        if settings.freeze_recurrent:
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(name.startswith(("head.", "taps.")))
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        s = self.settings
+        if s.optimizer == "sgd":
+            return torch.optim.SGD(
+                self.trained,
+                lr=s.learning_rate,
+                momentum=s.momentum,
+                nesterov=s.nesterov and s.momentum > 0,
+                weight_decay=s.weight_decay,
+            )
+        kind = torch.optim.Adam if s.optimizer == "adam" else torch.optim.AdamW
+        return kind(self.trained, lr=s.learning_rate, betas=s.betas, weight_decay=s.weight_decay, fused=True)
+
+    def __iter__(self) -> Iterator[Record]:
+        if self.epoch == 0 and self.settings.readout_start == "ridge":
+            self._start_readout()
+        while self.epoch < self.total_epochs and self.stopped == "completed":
+            started = time.perf_counter()
+            self.model.train()
+            values = self._stream_epoch() if self.settings.carry_state else self._window_epoch()
+            self._check_finite(values)
+            self.model.eval()
+            if self.validation is not None:
+                values["validation_loss"] = self._loss_on(self.validation)
+            if self.monitor is not None and self.settings.watch_test:
+                values["test_loss"] = self._loss_on(self.monitor)
+            self.epoch += 1
+            self._choose(values)
+            self.seconds += time.perf_counter() - started
+            yield Record(self.epoch, {**values, "seconds": self.seconds})
+
+    # one epoch
+
+    def _window_epoch(self) -> dict[str, float]:
+        size = self.settings.batch_size
+        order = self.order.permutation(np.arange(len(self.train), dtype=np.int32))
+        starts = range(0, len(order), size)
+        total = torch.zeros((), device=self.device)
+        norm = torch.zeros((), device=self.device)
+        for step, start in enumerate(starts):
+            chosen = order[start : start + size]
+            batch = self.train.gather(chosen)
+            loss = self._window_loss(batch)
+            norm += self._update(loss, (self.epoch + step / len(starts)) / self.total_epochs)
+            total += loss.detach() * len(chosen)
+        return self._values(total / len(order), norm / len(starts))
+
+    def _window_loss(self, batch: Batch) -> Tensor:
+        s = self.settings
+        inputs = self._noisy(batch.inputs)
+        if s.free_run:
+            outputs = free_running_outputs(
+                self._system(), inputs, self.data.feedback, s.free_run, self._teacher_probability(), self.noise
+            )
+        else:
+            outputs = self.model(inputs, rng=self.noise)
+        first = outputs.shape[1] - (1 if s.count == "last" else max(1, outputs.shape[1] - s.burn_in))
+        return self.data.loss(outputs[:, first:], batch.targets[:, first:])
+
+    def _stream_epoch(self) -> dict[str, float]:
+        s, system = self.settings, self._system()
+        total, norm = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        counted, steps = 0, 0
+        pieces = []
+        for stream in self.data.streams():
+            count, length = stretches(len(stream.inputs), s.batch_size, s.truncation)
+            inputs = stream.inputs[-count * length :].reshape(count, length, -1)
+            pieces.append((inputs, stream.targets[-count * length :].reshape(count, length, -1)))
+        all_steps = sum(-(-x.shape[1] // s.truncation) for x, _ in pieces)
+        for inputs, targets in pieces:
+            state = system.initial_state(len(inputs))
+            for piece in chunks(inputs.shape[1], s.truncation):
+                outputs, state = self._carry(system, self._noisy(inputs[:, piece]), state)
+                state = state.detach()
+                first = max(0, s.burn_in - piece.start)
+                wanted = targets[:, piece][:, first:]
+                if not wanted.numel():
+                    continue
+                loss = self.data.loss(outputs[:, first:], wanted)
+                norm += self._update(loss, (self.epoch + steps / all_steps) / self.total_epochs)
+                steps += 1
+                weight = wanted.shape[0] * wanted.shape[1]
+                total += loss.detach() * weight
+                counted += weight
+        return self._values(total / max(1, counted), norm / max(1, steps))
+
+    def _carry(self, system: DynamicalSystem, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        if isinstance(system, FusedRollout):
+            return system.fused_rollout(inputs, state, self.noise)
+        run = rollout(system, inputs, state, keep_states=False)
+        return run.outputs, run.final_state
+
+    def _update(self, loss: Tensor, progress: float) -> Tensor:
+        """One optimiser step; returns the gradient norm before clipping."""
+        s = self.settings
+        rate = learning_rate(s.schedule, s.learning_rate, s.final_rate, s.warmup, progress, self.halvings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, s.clip_norm if s.clip_norm else math.inf)
+        self.optimizer.step()
+        return norm.detach()
+
+    def _noisy(self, inputs: Tensor) -> Tensor:
+        if not self.settings.input_noise:
+            return inputs
+        return inputs + self.settings.input_noise * torch.randn(inputs.shape, generator=self.noise, device=inputs.device)
+
+    def _teacher_probability(self) -> float:
+        s = self.settings
+        done = self.epoch / self.total_epochs
+        risen = 1.0 if not s.sampling_ramp else min(1.0, done / s.sampling_ramp)
+        return 1.0 + risen * (s.teacher_forcing - 1.0)
+
+    def _system(self) -> DynamicalSystem:
+        systems = self.model.systems()
+        if len(systems) != 1:
+            raise ConfigError(
+                f"a model with {len(systems)} recurrent systems",
+                "exactly one for free_run or carry_state",
+                "switch these trainer fields off",
+            )
+        return next(iter(systems.values()))
+
+    def _start_readout(self) -> None:
+        if not isinstance(self.model, LinearReadout):
+            raise ConfigError(
+                "trainer.readout_start is ridge, but this model has no linear readout",
+                "an Elman, LSTM, GRU or echo state network",
+                "set trainer.readout_start=random",
+            )
+        burn_in = self.settings.burn_in if self.settings.count == "all" or self.settings.carry_state else None
+        solve_readout(self.model, self.model, self.data, self.settings.readout_ridge, burn_in, self.settings.carry_state)
+
+    # looking and choosing
+
+    @torch.no_grad()
+    def _loss_on(self, source: BatchSource) -> float:
+        total, counted = 0.0, 0
+        for batch in source.batches(EVALUATION_BATCH):
+            outputs = self.model(batch.inputs)
+            weight = len(batch.inputs) * batch.counted
+            total += float(self.data.loss(outputs[:, -batch.counted :], batch.targets[:, -batch.counted :])) * weight
+            counted += weight
+        return total / counted
+
+    def _values(self, loss: Tensor, norm: Tensor) -> dict[str, float]:
+        self.last_loss = float(loss)
+        return {
+            "train_loss": self.last_loss,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "gradient_norm": float(norm),
+        }
+
+    def _check_finite(self, values: dict[str, float]) -> None:
+        loss, norm = values["train_loss"], values["gradient_norm"]
+        if math.isfinite(loss) and math.isfinite(norm) and abs(loss) < EXPLODED:
+            return
+        s = self.settings
+        raise TrainingError(
+            f"training left the finite numbers in epoch {self.epoch + 1}: loss {loss:.3g}, mean gradient norm {norm:.3g}",
+            "a finite loss below 1e8",
+            f"set trainer.learning_rate={s.learning_rate / 10:g} (it is {s.learning_rate:g})"
+            + (", trainer.clip_norm=1" if not 0 < s.clip_norm <= 1 else f", trainer.clip_norm={s.clip_norm / 10:g}")
+            + ("; inputs scaled to sd 1 help: task.scaling=standard" if norm > 1e3 else ""),
+        )
+
+    def _choose(self, values: dict[str, float]) -> None:
+        """Keep a copy of the best weights; stop when the validation loss has not improved for `patience` epochs."""
+        s = self.settings
+        if "validation_loss" not in values:
+            return
+        score = values["validation_loss"]
+        if score < self.best_score:
+            self.best_score, self.best_epoch, self.stale = score, self.epoch, 0
+            if s.restore_best:
+                self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        else:
+            self.stale += 1
+            if s.schedule == "plateau" and self.stale % max(1, s.patience // 2 or 10) == 0:
+                self.halvings += 1
+            if s.patience and self.stale >= s.patience:
+                self.stopped = f"early stopping: no better validation loss for {s.patience} epochs"
+
+    def finish(self) -> TrainingOutcome:
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(True)
+        self.model.eval()
+        if math.isfinite(self.best_score):
+            epoch = self.best_epoch if self.best is not None else self.epoch
+            return TrainingOutcome(self.stopped, epoch, self.best_score, "validation loss", self.seconds)
+        return TrainingOutcome(self.stopped, self.epoch, self.last_loss, "training loss", self.seconds)
+
+    # saving and resuming
+
+    def checkpoint(self) -> Checkpoint:
+        tensors = {f"model.{name}": t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
+        if self.best is not None:
+            tensors |= {f"best.{name}": t.cpu() for name, t in self.best.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer.{index}.{name}": v.detach().cpu().clone() for name, v in state.items() if isinstance(v, Tensor)
+            }
+        tensors["noise"] = self.noise.get_state()
+        values: dict[str, Any] = {name: getattr(self, name) for name in _CARRIED}
+        values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        return Checkpoint(tensors, {**values, "order": numpy_state(self.order)})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        tensors, values = checkpoint.tensors, checkpoint.values
+        self.model.load_state_dict(_below(tensors, "model."))
+        self.best = {k: v.to(self.device) for k, v in _below(tensors, "best.").items()} or None
+        state = self.optimizer.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict({**state, "state": moments})
+        self.noise.set_state(tensors["noise"])
+        for name in _CARRIED:
+            setattr(self, name, math.inf if values[name] is None else values[name])
+        set_numpy_state(self.order, values["order"])
+
+
+_CARRIED = ("epoch", "seconds", "stale", "halvings", "best_score", "best_epoch", "last_loss", "stopped")
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,38 @@
+"""Learning-rate schedules and the cutting of streams."""
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+Schedule = Literal["constant", "cosine", "exponential", "step", "plateau"]
+
+
+def learning_rate(schedule: Schedule, start: float, final: float, warmup: float, progress: float, halvings: int) -> float:
+    """The rate at a progress in [0, 1].
+
+    Args:
+        schedule: constant; cosine from start to final·start; exponential to the same; step: a tenth at 1/2 and again at 3/4;
+            plateau: start / 2^halvings. warmup: share of the progress over which the rate rises linearly from 0.
+    """
+    factor = 1.0 if not warmup or progress >= warmup else max(progress / warmup, 1e-6)
+    if schedule == "cosine":
+        factor *= final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+    elif schedule == "exponential":
+        factor *= final**progress
+    elif schedule == "step":
+        factor *= 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
+    elif schedule == "plateau":
+        factor *= 0.5**halvings
+    return start * factor
+
+
+def stretches(length: int, batch_size: int, truncation: int) -> tuple[int, int]:
+    """How many parallel stretches a stream of `length` steps is cut into, and how long each is."""
+    count = max(1, min(batch_size, length // max(1, truncation)))
+    return count, length // count
+
+
+def chunks(length: int, truncation: int) -> Iterator[slice]:
+    """Consecutive slices of at most `truncation` steps."""
+    for start in range(0, length, truncation):
+        yield slice(start, min(start + truncation, length))
