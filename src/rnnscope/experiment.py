@@ -151,10 +151,10 @@ def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        same_kind = (
-            isinstance(old, dict) and isinstance(value, Mapping) and value.get("kind", old.get("kind")) == old.get("kind")
-        )
-        merged[key] = merge(old, value) if same_kind and key != "models" else value
+        merged[key] = value
+        if isinstance(old, dict) and isinstance(value, Mapping) and key != "models":
+            same_kind = value.get("kind", old.get("kind")) == old.get("kind")
+            merged[key] = merge(old, value) if same_kind else value
     return merged
 
 

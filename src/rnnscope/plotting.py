@@ -5,6 +5,7 @@ a report embeds the SVG.
 """
 
 import io
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,7 +51,8 @@ STYLE: dict[str, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """Draw inside this context; matplotlib's global settings are put back afterwards."""
-    with matplotlib.rc_context(STYLE):
+    settings: Any = STYLE
+    with matplotlib.rc_context(settings):
         yield
 
 
@@ -82,7 +84,7 @@ def thin(x: np.ndarray, y: np.ndarray, most: int = 3000) -> tuple[np.ndarray, np
     rows = np.array(
         [
             e
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            for a, b in itertools.pairwise(edges)
             for e in sorted((a + int(np.argmin(finite[a:b])), a + int(np.argmax(finite[a:b]))))
         ]
     )

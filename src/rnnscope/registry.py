@@ -87,7 +87,8 @@ def load_source(path: str) -> Any:
     module = sys.modules.get(key)
     if module is None:
         spec = importlib.util.spec_from_file_location(key, source)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[key] = module
         try:

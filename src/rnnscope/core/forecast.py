@@ -115,7 +115,7 @@ class ForecastData(TrainingData):
         whole = tuple(Span(i, 0, max(s.stop for s in spans if s.series == i)) for i in sorted({s.series for s in spans}))
         starts = np.asarray(self.starts(whole, 1))
         drawn = np.random.default_rng(self.parts.leaky_seed).permutation(len(starts))
-        cut = int(round(len(starts) * self.parts.leaky_share))
+        cut = round(len(starts) * self.parts.leaky_share)
         return np.sort(starts[drawn[:cut] if test else drawn[cut:]])
 
     def to(self, device: torch.device) -> "ForecastData":
@@ -149,7 +149,7 @@ class ForecastData(TrainingData):
         first = self.series[0]
         return {
             "series": len(self.series),
-            "points": int(sum(len(s) for s in self.series)),
+            "points": sum(len(s) for s in self.series),
             "variables": list(first.names),
             "covariates": list(first.covariate_names),
             "unit": self.unit,

@@ -1,7 +1,8 @@
 """Time series in their own units, and the representation in which a network sees them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -52,8 +53,12 @@ class Span:
         return self.stop - self.start
 
 
-_FORWARD = {"none": lambda x: x, "sqrt": np.sqrt, "log1p": np.log1p}
-_BACKWARD = {"none": lambda x: x, "sqrt": lambda z: np.square(np.maximum(z, 0.0)), "log1p": np.expm1}
+_FORWARD: dict[str, Callable[[Any], Any]] = {"none": lambda x: x, "sqrt": np.sqrt, "log1p": np.log1p}
+_BACKWARD: dict[str, Callable[[Any], Any]] = {
+    "none": lambda x: x,
+    "sqrt": lambda z: np.square(np.maximum(z, 0.0)),
+    "log1p": np.expm1,
+}
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ class Representation:
     def targets(self, series: Series) -> Float[np.ndarray, "N Y"]:
         """y_t for t = 0 … T-1-H: the H next d-th differences, (T - H, D·H), nearest first."""
         z = self.level(series.values)
-        for scale in self.difference_scales:
+        for _ in self.difference_scales:
             z = np.diff(z, axis=0, prepend=z[:1])
         z = z / self.difference_scales[-1] if self.differences else z
         if self.horizon == 1:

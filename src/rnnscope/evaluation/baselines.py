@@ -1,5 +1,7 @@
 """The naive forecasts that every model has to beat."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rnnscope.core.errors import unknown_name
@@ -107,7 +109,7 @@ def make_baseline(name: str, data: ForecastData, orders: tuple[int, ...] = DEFAU
     if name == "seasonal_naive":
         season = training_season(data)
         return SeasonalNaive(data, season) if season else None
-    simple = {"mean": Mean, "last_value": LastValue, "two_point": TwoPoint}
+    simple: dict[str, Callable[[ForecastData], Forecaster]] = {"mean": Mean, "last_value": LastValue, "two_point": TwoPoint}
     if name in simple:
         return simple[name](data)
     if name == LINEAR:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,6 +51,9 @@ class Story:
         return self.data.parts.leaky_seed is not None
 
 
+Panel = Callable[[Story, Axes], None]
+
+
 def forecast_figures(
     data: ForecastData,
     references: dict[str, ModelResult],
@@ -69,7 +73,7 @@ def forecast_figures(
             if any("lead_rmse" in r[0].arrays for r in results.values()):
                 yield _alone(story, "lead_times", _lead_times, _lead_caption(story))
             if "lower" in story.best_repeat(chosen).arrays:
-                yield _alone(story, "intervals", lambda s, a: _intervals(s, a, chosen), _interval_caption(story, chosen))
+                yield _alone(story, "intervals", partial(_intervals, name=chosen), _interval_caption(story, chosen))
         yield _alone(
             story,
             "comparison",
@@ -77,23 +81,19 @@ def forecast_figures(
             "Error of every model and baseline one step ahead on the test part, on a logarithmic axis; shorter is better.",
         )
         for name in results:
-            yield _alone(
-                story, f"predictions_{name}", lambda s, a, n=name: _predictions(s, a, n), _prediction_caption(story, name)
-            )
+            yield _alone(story, f"predictions_{name}", partial(_predictions, name=name), _prediction_caption(story, name))
             yield _alone(
                 story,
                 f"errors_{name}",
-                lambda s, a, n=name: _errors(s, a, n),
+                partial(_errors, name=name),
                 f"One-step errors of {name} on the test part; the dashed line is zero.",
             )
-            yield _alone(story, f"loss_{name}", lambda s, a, n=name: _loss(s, a, [n]), _loss_caption(story, name))
+            yield _alone(story, f"loss_{name}", partial(_loss, names=[name]), _loss_caption(story, name))
         if _phase_columns(data) is not None:
             yield _alone(story, "phase_space", _phase, "Phase space of the true trajectory; the dot is its start.", 5.0, 4.4)
 
 
-def _alone(
-    story: Story, name: str, panel: Callable[[Story, Axes], None], caption: str, width: float = 8.4, height: float = 3.4
-) -> Figure:
+def _alone(story: Story, name: str, panel: Panel, caption: str, width: float = 8.4, height: float = 3.4) -> Figure:
     figure, axes = new_figure(1, 1, width, height)
     panel(story, axes)
     if axes.get_legend_handles_labels()[0] and axes.get_legend() is None:
@@ -104,24 +104,25 @@ def _alone(
 def _sheet(story: Story) -> Figure:
     """Six panels for one model (with phase space and summary where there is one), else 3 + 2 per model: nine for three."""
     names = list(story.results)
+    panels: list[tuple[str, Panel]]
     if len(names) == 1:
         (name,) = names
         second = ("phase space", _phase) if _phase_columns(story.data) is not None else ("closed loop", _closed_loop)
         panels = [
             ("series and split", _series),
             second,
-            ("loss", lambda s, a: _loss(s, a, [name])),
-            (f"{name}: one step ahead", lambda s, a: _predictions(s, a, name)),
-            (f"{name}: errors", lambda s, a: _errors(s, a, name)),
+            ("loss", partial(_loss, names=names)),
+            (f"{name}: one step ahead", partial(_predictions, name=name)),
+            (f"{name}: errors", partial(_errors, name=name)),
             ("summary", _summary),
         ]
         columns = 3
     else:
-        panels = [("series and split", _series), ("loss", lambda s, a: _loss(s, a, names)), ("comparison", _model_bars)]
+        panels = [("series and split", _series), ("loss", partial(_loss, names=names)), ("comparison", _model_bars)]
         columns = max(3, len(names))
         panels += [("", _nothing)] * (columns - 3)
-        for title, panel in (("one step ahead", _predictions), ("errors", _errors)):
-            panels += [(f"{n}: {title}", lambda s, a, n=n, p=panel: p(s, a, n)) for n in names]
+        for title, draw in (("one step ahead", _predictions), ("errors", _errors)):
+            panels += [(f"{n}: {title}", partial(draw, name=n)) for n in names]
             panels += [("", _nothing)] * (columns - len(names))
     rows = -(-len(panels) // columns)
     figure, grid = new_figure(rows, columns, 4.6 * columns, 3.1 * rows)
@@ -267,8 +268,10 @@ def _model_bars(story: Story, axes: Axes) -> None:
     right.bar(positions + 0.2, r2, 0.36, color=[story.shade(n) for n in names], alpha=0.4)
     right.set_ylabel("test R² (pale)")
     right.spines["right"].set_visible(True)
-    lowest = min(r2)
-    right.set_ylim(max(0.0, 1 - 2 * (1 - lowest)) if lowest > 0 else lowest * 1.1, 1.0 if lowest > 0 else max(1.0, max(r2)))
+    lowest = float(min(r2))
+    right.set_ylim(
+        max(0.0, 1 - 2 * (1 - lowest)) if lowest > 0 else lowest * 1.1, 1.0 if lowest > 0 else max(1.0, float(max(r2)))
+    )
     right.grid(visible=False)
     axes.grid(axis="x", visible=False)
 

@@ -13,7 +13,7 @@ with V = 0 it is one. They are part of the state.
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -39,12 +39,20 @@ def make_layer(kind: CellKind, input_size: int, hidden_size: int, bias: bool) ->
     return nn.RNN(input_size, hidden_size, nonlinearity=kind, bias=bias, batch_first=True)
 
 
+def layer_weights(layer: nn.RNNBase) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """W (gates, inputs), U (gates, hidden), b and c (gates,) or None, of a single torch layer."""
+    found: Any = layer
+    biases = (found.bias_ih_l0, found.bias_hh_l0) if layer.bias else (None, None)
+    return found.weight_ih_l0, found.weight_hh_l0, *biases
+
+
 def cell_step(kind: CellKind, layer: nn.RNNBase, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]) -> Tensor:
     """One layer's next state from its own: h, or concat(h, c) for an LSTM."""
     size = layer.hidden_size
     hidden = state[:, :size]
-    drive = nn.functional.linear(input, layer.weight_ih_l0, layer.bias_ih_l0 if layer.bias else None)
-    recur = nn.functional.linear(hidden, layer.weight_hh_l0, layer.bias_hh_l0 if layer.bias else None)
+    drive_weight, recur_weight, drive_bias, recur_bias = layer_weights(layer)
+    drive = nn.functional.linear(input, drive_weight, drive_bias)
+    recur = nn.functional.linear(hidden, recur_weight, recur_bias)
     if kind == "tanh":
         return torch.tanh(drive + recur)
     if kind == "relu":
@@ -97,7 +105,7 @@ class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadou
 
     def step(self, state: Tensor, input: Tensor) -> Tensor:
         new, below = [], input
-        for own, layer in zip(self._layer_states(state), self.layers, strict=True):
+        for own, layer in zip(self._layer_states(state), self.recurrent_layers(), strict=True):
             advanced = cell_step(self.kind, layer, own, below)
             new.append(advanced)
             below = advanced[:, : self.hidden_size]
@@ -116,6 +124,10 @@ class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadou
     def _tap_state(self, state: Tensor) -> Tensor:
         return state[..., self.num_layers * self.layer_size :]
 
+    def recurrent_layers(self) -> list[nn.RNNBase]:
+        """The layers, bottom first."""
+        return [layer for layer in self.layers if isinstance(layer, nn.RNNBase)]
+
     # whole sequences
 
     def systems(self) -> dict[str, DynamicalSystem]:
@@ -133,8 +145,9 @@ class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadou
 
     def _run_layers(self, inputs: Tensor, state: Tensor, rng: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """The top layer's outputs, the final state and, where there are taps, their values at every step."""
-        below, finals = inputs, []
-        for index, (own, layer) in enumerate(zip(self._layer_states(state), self.layers, strict=True)):
+        finals: list[Tensor] = []
+        below = inputs
+        for index, (own, layer) in enumerate(zip(self._layer_states(state), self.recurrent_layers(), strict=True)):
             if index and self.training and self.dropout and rng is not None:
                 below = below * self._dropout_mask(below, rng)
             parts = [part[None].contiguous() for part in own.split(self.hidden_size, -1)]
@@ -195,12 +208,12 @@ class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadou
         like = self.head.weight.detach()
         drive, recur = like.new_zeros(self.num_layers, widest, gates), like.new_zeros(self.num_layers, hidden, gates)
         biases = like.new_zeros(self.num_layers, 2, gates)
-        for index, layer in enumerate(self.layers):
-            weight = layer.weight_ih_l0.detach()
-            drive[index, : weight.shape[1]] = weight.T
-            recur[index] = layer.weight_hh_l0.detach().T
-            if layer.bias:
-                biases[index, 0], biases[index, 1] = layer.bias_ih_l0.detach(), layer.bias_hh_l0.detach()
+        for index, layer in enumerate(self.recurrent_layers()):
+            into, back, into_bias, back_bias = layer_weights(layer)
+            drive[index, : into.shape[1]] = into.detach().T
+            recur[index] = back.detach().T
+            if into_bias is not None and back_bias is not None:
+                biases[index, 0], biases[index, 1] = into_bias.detach(), back_bias.detach()
         readout = [like.T]
         if self.taps is not None:
             readout.append(self.taps.weight.detach().T)
@@ -246,13 +259,13 @@ class RecurrentSpec(ModelSpec):
             fan = parameter.shape[1] if name == "taps.weight" else self.hidden_size
             fill_uniform(parameter, 1 / math.sqrt(fan), rng)
         if self.recurrent_init != "uniform" or self.recurrent_scale != 1.0:
-            for layer in system.layers:
+            for layer in system.recurrent_layers():
                 blocks = [
                     recurrent_matrix(self.hidden_size, self.recurrent_init, self.recurrent_scale, rng)
                     for _ in range(GATES[self.cell()])
                 ]
                 with torch.no_grad():
-                    layer.weight_hh_l0.copy_(torch.cat(blocks))
+                    layer_weights(layer)[1].copy_(torch.cat(blocks))
         return system
 
 
@@ -287,6 +300,8 @@ class LSTM(RecurrentSpec):
         system = super().build(signature, rng)
         if self.bias and self.forget_bias:
             with torch.no_grad():
-                for layer in system.layers:
-                    layer.bias_ih_l0[self.hidden_size : 2 * self.hidden_size] += self.forget_bias
+                for layer in system.recurrent_layers():
+                    bias = layer_weights(layer)[2]
+                    assert bias is not None
+                    bias[self.hidden_size : 2 * self.hidden_size] += self.forget_bias
         return system

@@ -53,7 +53,7 @@ def as_system(module: nn.Module, readout: nn.Linear | None = None) -> RecurrentS
             f"hidden_size = {recurrent.hidden_size}",
             "pass the layer that reads the top state",
         )
-    like = recurrent.weight_ih_l0
+    like = next(recurrent.parameters())
     size = recurrent.hidden_size
     system = RecurrentSystem(
         _kind(recurrent),
@@ -66,7 +66,7 @@ def as_system(module: nn.Module, readout: nn.Linear | None = None) -> RecurrentS
         dropout=float(recurrent.dropout),
     ).to(device=like.device, dtype=like.dtype)
     with torch.no_grad():
-        for index, layer in enumerate(system.layers):
+        for index, layer in enumerate(system.recurrent_layers()):
             for name in ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if recurrent.bias else ()):
                 getattr(layer, f"{name}_l0").copy_(getattr(recurrent, f"{name}_l{index}"))
         system.head.weight.copy_(readout.weight if readout is not None else torch.eye(size))

@@ -1,6 +1,7 @@
 """Simulated oscillations with observation noise (scope A1, A9)."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from rnnscope.core.series import Series
 from rnnscope.core.spec import NonNegativeFloat, Positive, PositiveFloat
 from rnnscope.tasks.forecasting import ForecastTask, Recording
 
-SIGNALS = {
+SIGNALS: dict[str, Callable[[Any], Any]] = {
     "sine": np.sin,
     "cosine": np.cos,
     "combined": lambda t: np.sin(t) + 0.5 * np.sin(2 * t),

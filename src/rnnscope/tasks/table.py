@@ -2,7 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -77,7 +77,7 @@ class Table(ForecastTask):
         columns = list(dict.fromkeys([*targets, *self.covariates]))
         numbers = pd.DataFrame({c: _numeric(frame[c], c, source) for c in columns})
         times = np.arange(len(frame), dtype=np.float64) if self.time is None else _times(frame[self.time], self.time, source)
-        keep = np.ones(len(frame), bool)
+        keep: Any = np.ones(len(frame), bool)
         infinite = np.isinf(numbers.to_numpy())
         if infinite.any():
             row, column = (int(i) for i in np.argwhere(infinite)[0])

@@ -138,7 +138,7 @@ class GradientRun(TrainingRun):
     def _window_loss(self, batch: Batch) -> Tensor:
         s = self.settings
         inputs = self._noisy(batch.inputs)
-        if s.free_run:
+        if s.free_run and self.data.feedback is not None:
             outputs = free_running_outputs(
                 self._system(), inputs, self.data.feedback, s.free_run, self._teacher_probability(), self.noise
             )
