@@ -75,6 +75,23 @@ def legend_above(axes: Axes, columns: int = 6) -> None:
     )
 
 
+def small_legend(axes: Axes) -> None:
+    """A small legend on the line of the title, at its right."""
+    entries = len(axes.get_legend_handles_labels()[0])
+    columns = entries if entries <= 3 else -(-entries // 2)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.99),
+        ncols=columns,
+        fontsize=7,
+        borderaxespad=0.0,
+        handlelength=1.2,
+        columnspacing=0.8,
+        handletextpad=0.4,
+        labelspacing=0.2,
+    )
+
+
 def thin(x: np.ndarray, y: np.ndarray, most: int = 3000) -> tuple[np.ndarray, np.ndarray]:
     """A curve reduced to at most about `most` points that keeps each bucket's lowest and highest."""
     if len(x) <= most:

@@ -42,7 +42,7 @@ class ForecastData(TrainingData):
         window, stride: inputs per window, and steps between windows of the training part.
         protocol: "windows": training and one-step scores start each window from the initial state; "stream": the state
             is carried along the series.
-        sampling_interval: time per step where it is uniform and numeric, else None. unit: of the values.
+        sampling_interval: time per step where it is uniform and numeric, else None. unit: of the values. time_label: of the axis.
         season: period in steps of the seasonal baseline; None: found on the training part.
     """
 
@@ -58,6 +58,7 @@ class ForecastData(TrainingData):
     season: int | None = None
     notes: tuple[str, ...] = ()
     noise_sd: float | None = None
+    time_label: str = "time"
 
     @property
     def signature(self) -> Signature:  # type: ignore[override]

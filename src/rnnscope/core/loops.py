@@ -54,16 +54,16 @@ def identity_feedback(size: int) -> AffineFeedback:
 
 
 class FusedClosedLoop(ABC):
-    """Capability: a compiled closed loop for one stream on the CPU, equal to the loop of `step`."""
+    """Capability: a closed loop faster than the loop of `step`, equal to it. It records no gradient."""
 
     @abstractmethod
     def fused_closed_loop(
         self,
-        state: Float[Tensor, "1 S"],
-        input: Float[Tensor, "1 X"],
+        state: Float[Tensor, "B S"],
+        input: Float[Tensor, "B X"],
         feedback: AffineFeedback,
-        exogenous: Float[Tensor, "1 N E"],
-    ) -> tuple[Float[Tensor, "1 N Y"], Float[Tensor, "1 S"], Float[Tensor, "1 X"]]:
+        exogenous: Float[Tensor, "B N E"],
+    ) -> tuple[Float[Tensor, "B N Y"], Float[Tensor, "B S"], Float[Tensor, "B X"]]:
         """N further outputs, the final state and the last input fed."""
 
 
@@ -185,6 +185,10 @@ def close_loop(system: DynamicalSystem, feedback: AffineFeedback | None = None) 
     return ClosedLoop(system, feedback)
 
 
+def _wants_gradient(system: DynamicalSystem, *arguments: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in (*arguments, *system.parameters()))
+
+
 def free_run(
     system: DynamicalSystem,
     state: Float[Tensor, "B S"],
@@ -199,13 +203,14 @@ def free_run(
     Args:
         state: h_t after the last true input. input: that input x_t.
         exogenous: e_{t+1} … e_{t+N}, one row per further step (E may be 0).
-        fused: allow the compiled loop where the system has one (batch of one, CPU).
+        fused: allow the fast loop where the system has one. It is taken only where no gradient is wanted: inside
+            torch.no_grad(), or when neither the arguments nor the parameters require one.
 
     Returns:
         G(h_t), G(h_{t+1}), … G(h_{t+N}): M = N + 1 outputs, the first from the state as given.
     """
     check_state(system, state, input.shape[0])
-    if fused and isinstance(system, FusedClosedLoop) and state.shape[0] == 1 and state.device.type == "cpu":
+    if fused and isinstance(system, FusedClosedLoop) and not _wants_gradient(system, state, input, exogenous):
         further, _, _ = system.fused_closed_loop(state, input, feedback, exogenous)
         return torch.cat([system.readout(state)[:, None], further], 1)
     feedback = feedback.like(state)

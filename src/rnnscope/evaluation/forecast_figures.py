@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import Evaluation, Figure, History, ModelResult
 from rnnscope.evaluation.baselines import LINEAR, TRIVIAL, label
-from rnnscope.plotting import COLOURS, INK, MUTED, colour, legend_above, new_figure, style, thin
+from rnnscope.plotting import COLOURS, INK, MUTED, colour, legend_above, new_figure, small_legend, style, thin
 
-TRAIN, TEST = COLOURS[0], COLOURS[1]
+TRAIN, TEST, STRAIGHT = COLOURS[0], COLOURS[1], "#b58a2b"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _sheet(story: Story) -> Figure:
         panel(story, axes)
         axes.set_title(title)
         if axes.get_legend_handles_labels()[0] and axes.get_legend() is None:
-            axes.legend(loc="best", fontsize=8)
+            small_legend(axes)
     return Figure("sheet", "The run on one sheet: data, training, forecasts, errors.", figure, wide=True)
 
 
@@ -139,7 +139,7 @@ def _nothing(story: Story, axes: Axes) -> None:
 
 
 def _x_label(story: Story) -> str:
-    return "time" if story.data.sampling_interval is not None or story.times(0).dtype.kind == "M" else "step"
+    return story.data.time_label
 
 
 def _series(story: Story, axes: Axes) -> None:
@@ -223,7 +223,7 @@ def _bar_rows(story: Story) -> list[tuple[str, float, float, str]]:
     """(label, mean RMSE, sd over seeds, colour), best first."""
     rows = []
     for name, result in story.references.items():
-        shade = MUTED if name in TRIVIAL else COLOURS[2] if name == LINEAR else INK
+        shade = MUTED if name in TRIVIAL else INK if name == "noise_ceiling" else STRAIGHT
         rows.append((label(name), result.scores["test"]["rmse"], 0.0, shade))
     for name, repeats in story.results.items():
         values = [r.scores["test"]["rmse"] for r in repeats]
@@ -295,7 +295,7 @@ def _closed_loop(story: Story, axes: Axes) -> None:
         if len(runs) > 1:
             axes.fill_between(x[start : start + length], runs.min(0), runs.max(0), color=story.shade(name), alpha=0.18, lw=0)
     axes.axvline(x[start], color=INK, ls="--", lw=0.9)
-    axes.set_ylim(low - 0.5 * (high - low), high + 0.5 * (high - low))
+    axes.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
     axes.set(xlabel=_x_label(story), ylabel=story.variable)
 
 
@@ -303,13 +303,21 @@ def _lead_times(story: Story, axes: Axes) -> None:
     for name, result in story.references.items():
         if "lead_rmse" in result.arrays:
             curve = result.arrays["lead_rmse"]
-            shade = COLOURS[2] if name == LINEAR else MUTED
-            dash = {"mean": ":", "last_value": "-", "two_point": "-.", "seasonal_naive": "--"}.get(name, "-")
+            shade = MUTED if name in TRIVIAL else INK if name == "noise_ceiling" else STRAIGHT
+            dashes = {
+                "mean": ":",
+                "last_value": "-",
+                "two_point": "-.",
+                "seasonal_naive": "--",
+                LINEAR: "-",
+                "noise_ceiling": "-",
+            }
+            dash = dashes.get(name, "--")
             axes.plot(
                 np.arange(1, len(curve) + 1),
                 curve,
                 dash,
-                color=INK if name == "noise_ceiling" else shade,
+                color=shade,
                 lw=1.1,
                 label=label(name),
             )

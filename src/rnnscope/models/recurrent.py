@@ -24,6 +24,7 @@ from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
 from rnnscope.core.spec import Fraction, NonNegative, Positive, PositiveFloat
 from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
 from rnnscope.models.initialisation import RecurrentInit, fill_uniform, recurrent_matrix
+from rnnscope.numerics.batched import batched_closed_loop
 from rnnscope.numerics.kernels import PackedNetwork, closed_loop
 
 CellKind = Literal["tanh", "relu", "gru", "lstm"]
@@ -183,23 +184,21 @@ class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadou
             if self.taps is not None:
                 self.taps.weight.copy_(weight[:, self.hidden_size :])
 
-    # one long stream
+    # the closed loop
 
     def fused_closed_loop(
         self, state: Tensor, input: Tensor, feedback: AffineFeedback, exogenous: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        layers_state = state[0, : self.num_layers * self.layer_size].reshape(self.num_layers, -1)
-        taps = self._tap_state(state)[0].reshape(self.skip, self.input_size)
-        outputs, new_layers, new_taps, last = closed_loop(
-            self.packed(),
-            layers_state,
-            taps,
-            input[0],
-            (feedback.carry, feedback.from_output, feedback.from_exogenous),
-            exogenous[0],
-        )
-        final = torch.cat([new_layers.reshape(-1), new_taps.reshape(-1)])
-        return outputs[None], final[None], last[None]
+        batch = state.shape[0]
+        layers = state[:, : self.num_layers * self.layer_size].reshape(batch, self.num_layers, -1)
+        taps = self._tap_state(state).reshape(batch, self.skip, self.input_size)
+        matrices = (feedback.carry, feedback.from_output, feedback.from_exogenous)
+        if batch == 1 and state.device.type == "cpu":
+            found = closed_loop(self.packed(), layers[0], taps[0], input[0], matrices, exogenous[0])
+            outputs, layers, taps, last = (tensor[None] for tensor in found)
+        else:
+            outputs, layers, taps, last = batched_closed_loop(self.packed(), layers, taps, input, matrices, exogenous)
+        return outputs, torch.cat([layers.reshape(batch, -1), taps.reshape(batch, -1)], -1), last
 
     def packed(self) -> PackedNetwork:
         """Plain arrays for the compiled loop, weights transposed so that the inner loop is contiguous."""

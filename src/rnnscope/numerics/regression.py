@@ -30,6 +30,9 @@ def ridge(
     return weights, offset - weights @ center
 
 
+MOST_ROWS = 20_000  # for choosing an order; the chosen one is fitted on all rows
+
+
 @dataclass(frozen=True)
 class LinearAutoregression:
     """x_{t+1} = b + Σ_{k<p} A_k x_{t-k} + Σ_{k<=p} C_k e_{t+1-k}.
@@ -81,7 +84,7 @@ def fit_autoregression(
     Args:
         pieces: (values (T, D), covariates (T, E)) of contiguous training pieces. orders: candidates >= 1; those too long for
             the pieces are left out. strength: ridge. criterion: "aic" (n ln σ² + 2k, summed over variables) or
-            "bic" (n ln σ² + k ln n). All orders are compared on the same targets.
+            "bic" (n ln σ² + k ln n). All orders are compared on the same targets, evenly thinned to about 20,000.
     """
     lengths = [len(v) for v, _ in pieces]
     width = pieces[0][0].shape[1] + pieces[0][1].shape[1]
@@ -90,7 +93,8 @@ def fit_autoregression(
     best: LinearAutoregression | None = None
     for order in usable:
         fits = [lagged(v, c, order, skip) for v, c in pieces if len(v) > skip + 1]
-        design, targets = np.concatenate([f[0] for f in fits]), np.concatenate([f[1] for f in fits])
+        every = max(1, sum(len(f[0]) for f in fits) // MOST_ROWS)
+        design, targets = np.concatenate([f[0][::every] for f in fits]), np.concatenate([f[1][::every] for f in fits])
         weights, intercept = ridge(design, targets, strength)
         residual = ((targets - design @ weights.T - intercept) ** 2).mean(0)
         floor = np.finfo(float).eps ** 2 * np.maximum(targets.var(0), 1e-300)

@@ -24,7 +24,7 @@ class Recording:
             where the training part of the first ones ends.
         unseen: whole series of which training sees nothing, as further test sets.
         sampling_interval: time per step. noise_sd: of the observation noise, where known. season: steps per period.
-        unit: of the values. notes: sentences for the data report.
+        unit: of the values. time_label: of the time axis. notes: sentences for the data report.
     """
 
     series: list[Series]
@@ -34,6 +34,7 @@ class Recording:
     noise_sd: float | None = None
     season: int | None = None
     unit: str = ""
+    time_label: str = "time"
     notes: tuple[str, ...] = ()
 
 
@@ -116,6 +117,7 @@ def assemble(task: ForecastTask, recording: Recording, streams: Streams) -> Fore
         recording.season,
         notes,
         recording.noise_sd,
+        recording.time_label,
     )
     if len(data.train) < 1:
         raise DataError("the training part holds no window", "at least one window and its targets", "set task.window smaller")

@@ -51,7 +51,12 @@ class Table(ForecastTask):
         found = [self._one(group.reset_index(drop=True), name, targets, source) for name, group in groups]
         interval = self.sampling_interval or _uniform_interval(found[0].times)
         return Recording(
-            found, sampling_interval=interval, season=self.season, unit=self.unit, notes=(f"read from {source}", *notes)
+            found,
+            sampling_interval=interval,
+            season=self.season,
+            unit=self.unit,
+            time_label=self.time or "row",
+            notes=(f"read from {source}", *notes),
         )
 
     def _wanted(self) -> tuple[str, ...]:
