@@ -3,8 +3,8 @@
 Two layers of 64 units and a linear readout whose output is the next input, from a state warmed up over 50 steps; untrained
 weights, the same for all, float32, `torch.inference_mode`.
 
-    rnnscope                free_run: compiled (numba) where it can be, at batch 1; the loop of `step` otherwise
-    rnnscope, fused=False   the loop of `step`, always
+    rnnscope                free_run: compiled (numba) at batch 1, its loop for many streams at batch 256
+    rnnscope, fused=False   free_run by the plain loop of `step`
     cells                   nn.LSTMCell, nn.GRUCell or nn.RNNCell, one a layer
     stateful layer          nn.LSTM, nn.GRU or nn.RNN called on sequences of one step, its state handed on
     windows re-run          the last 50 inputs from the zero state at each step (what windowed forecasters do); another

@@ -70,6 +70,8 @@ def forecast_figures(
         chosen = evaluation.metrics["chosen_model"]
         if not story.leaky:
             yield _alone(story, "closed_loop", _closed_loop, _closed_loop_caption(story))
+            if any("generation_forecast" in r[0].arrays for r in results.values()):
+                yield _alone(story, "generation", _generation, _generation_caption(story))
             if any("lead_rmse" in r[0].arrays for r in results.values()):
                 yield _alone(story, "lead_times", _lead_times, _lead_caption(story))
             if "lower" in story.best_repeat(chosen).arrays:
@@ -299,6 +301,20 @@ def _closed_loop(story: Story, axes: Axes) -> None:
     axes.set(xlabel=_x_label(story), ylabel=story.variable)
 
 
+def _generation(story: Story, axes: Axes) -> None:
+    series = story.data.series[0]
+    first = len(series) - len(next(iter(story.results.values()))[0].arrays["generation_forecast"])
+    axes.plot(*thin(series.times, series.values[:, 0]), color=INK, lw=1.0, alpha=0.8, label="true")
+    low, high = float(series.values[:, 0].min()), float(series.values[:, 0].max())
+    for name in story.results:
+        run = np.clip(
+            story.best_repeat(name).arrays["generation_forecast"][:, 0], low - 2 * (high - low), high + 2 * (high - low)
+        )
+        axes.plot(*thin(series.times[first:], run), color=story.shade(name), label=f"{name}, from the first {first} values")
+    axes.set_ylim(low - 0.3 * (high - low), high + 0.3 * (high - low))
+    axes.set(xlabel=_x_label(story), ylabel=story.variable)
+
+
 def _lead_times(story: Story, axes: Axes) -> None:
     for name, result in story.references.items():
         if "lead_rmse" in result.arrays:
@@ -421,6 +437,12 @@ def _closed_loop_caption(story: Story) -> str:
     steps = len(next(iter(story.results.values()))[0].arrays["closed_loop_forecast"])
     scores = ", ".join(f"{n} {np.mean([r.scores['closed_loop']['rmse'] for r in rs]):.3g}" for n, rs in story.results.items())
     return f"Free run of {steps} steps from the end of the known values, fed with its own outputs. RMSE: {scores}."
+
+
+def _generation_caption(story: Story) -> str:
+    scores = ", ".join(f"{n} {story.best_repeat(n).scores['generation']['rmse']:.3g}" for n in story.results)
+    spread = float(story.data.series[0].values[:, 0].std())
+    return f"The whole series generated from its first values alone, training part included. RMSE: {scores}; the series has sd {spread:.3g}."
 
 
 def _lead_caption(story: Story) -> str:

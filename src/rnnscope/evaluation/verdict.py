@@ -85,4 +85,6 @@ def _factor(larger: float, smaller: float) -> str:
     ratio = larger / max(smaller, 1e-300)
     if ratio > 1e4:
         return f"{ratio:.0e}x" + (" (the system is linear: that baseline is exact but for rounding)" if smaller < 1e-8 else "")
+    if ratio >= 100:
+        return f"{ratio:.0f}x"
     return f"{ratio:.1f}x" if ratio >= 1.5 else f"{100 * (ratio - 1):.1f} %"
