@@ -9,7 +9,7 @@ import pytest
 # `numerics.kernels` is compiled by numba, which cannot read decorated functions; and the modules above these pass whole
 # numbers where `float` is written, which Python allows and beartype does not.
 CORE = ("errors", "forecast", "interfaces", "loops", "random", "series", "system", "windows")
-NUMERICS = ("integrate", "metrics", "regression", "statistics")
+NUMERICS = ("batched", "integrate", "metrics", "regression", "statistics")
 CHECKED = [
     *(f"rnnscope.core.{name}" for name in CORE),
     *(f"rnnscope.numerics.{name}" for name in NUMERICS),

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import rnnscope as rs
 from rnnscope.cli import app
 from rnnscope.core.forecast import ForecastData
+from rnnscope.core.interfaces import Figure
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Series
 from rnnscope.tasks.forecasting import ForecastTask, Recording, assemble
@@ -37,17 +38,23 @@ def tiny(**changes: Any) -> rs.Experiment:
 
 
 @contextmanager
-def without_drawing() -> Iterator[None]:
-    """Figures are composed but not rendered: drawing takes nine tenths of a tiny run."""
+def without_drawing(composed: bool = False) -> Iterator[None]:
+    """Runs with blank figures: drawing takes nine tenths of a tiny run. `composed` still builds every figure."""
+
+    def blank(*arguments: Any) -> Iterator[Figure]:
+        yield Figure("sheet", "A blank sheet.", None)
+
     with pytest.MonkeyPatch.context() as patch:
         for module in ("rnnscope.pipeline", "rnnscope.comparison"):
             patch.setattr(f"{module}.render", lambda figure, kind: BLANK_SVG)
+        if not composed:
+            patch.setattr("rnnscope.evaluation.forecasting.forecast_figures", blank)
         yield
 
 
-def run_tiny(out: Path, **changes: Any) -> rs.Run:
+def run_tiny(out: Path, *, composed: bool = False, **changes: Any) -> rs.Run:
     """A finished tiny run with blank figures."""
-    with without_drawing():
+    with without_drawing(composed):
         return rs.run(tiny(**changes), out=out)
 
 

@@ -160,9 +160,15 @@ def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_overrides(experiment: Experiment, assignments: list[str]) -> Experiment:
     """The experiment with `path=value` assignments carried out."""
-    if not assignments:
-        return experiment
-    return from_tree(override(experiment.tree(), assignments))
+    for text in assignments:
+        # one at a time, so that a part whose kind was changed shows the new kind's fields to the next
+        experiment = from_tree(override(experiment.tree(), [text], _is_part))
+    return experiment
+
+
+def _is_part(path: list[str]) -> bool:
+    """Whether a dotted path leads to a task, model, trainer or evaluation."""
+    return (len(path) == 1 and path[0] in BASES) or (len(path) == 2 and path[0] in ("models", "trainers"))
 
 
 def preset(name: str) -> Experiment:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rnnscope.core.errors import ConfigError, RunFolderError, unknown_name
+from rnnscope.core.errors import ConfigError, DataError, RunFolderError, unknown_name
 from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import SequenceModel, TrainingData
 from rnnscope.core.random import Streams
@@ -91,7 +91,15 @@ class Run:
     @cached_property
     def data(self) -> TrainingData:
         """The data as prepared for the run: generated or read again from the configuration."""
-        return self.experiment.task.prepare(Streams(self.experiment.seed))
+        found = self.experiment.task.prepare(Streams(self.experiment.seed))
+        then = self.folder.read_json("data/data.json").get("fingerprint")
+        if then is not None and found.describe().get("fingerprint") != then:
+            raise DataError(
+                f"the data of '{self.path}' are not what they were when it ran",
+                f"data with fingerprint {then}",
+                "put the file back as it was (the run folder keeps the values in data/data.npz), or run again",
+            )
+        return found
 
     def best_model(self) -> str:
         """The model chosen without the test part: by validation loss, or by training loss where nothing validates."""

@@ -358,36 +358,54 @@ FEEDBACKS = (forgetting(0), forgetting(1), integrating(0), integrating(2))
 
 @NETWORKS
 @DTYPES
-def test_compiled_closed_loop_is_the_generic_loop(spec: ModelSpec, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("batch", [1, BATCH])  # one stream is compiled, many are batched
+def test_fast_closed_loop_is_the_generic_loop(spec: ModelSpec, dtype: torch.dtype, batch: int) -> None:
     system = built(spec, dtype)
     assert isinstance(system, FusedClosedLoop)
-    state, input = some_state(system, 1).to(dtype), drawn(1, INPUTS, dtype=dtype)
+    state, input = some_state(system, batch).to(dtype), drawn(batch, INPUTS, dtype=dtype)
     for feedback in FEEDBACKS:
-        exogenous = drawn(1, 15, feedback.num_exogenous, seed=9, dtype=dtype)
+        exogenous = drawn(batch, 15, feedback.num_exogenous, seed=9, dtype=dtype)
         arguments = (state, input, exogenous)
         kept = [tensor.clone() for tensor in arguments]
         with torch.no_grad():
             slow = rs.free_run(system, state, input, feedback, exogenous, fused=False)
             fast = rs.free_run(system, state, input, feedback, exogenous)
-        assert fast.shape == (1, 16, OUTPUTS)
+        assert fast.shape == (batch, 16, OUTPUTS)
         close(fast, slow, dtype)
         assert all(torch.equal(now, then) for now, then in zip(arguments, kept, strict=True))
 
 
 @NETWORKS
-def test_compiled_closed_loop_ends_where_one_can_go_on(spec: ModelSpec) -> None:
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_fast_closed_loop_ends_where_one_can_go_on(spec: ModelSpec, batch: int) -> None:
     system = built(spec)
     assert isinstance(system, FusedClosedLoop)
     for feedback in FEEDBACKS:
-        state, input = some_state(system, 1), drawn(1, INPUTS)
-        exogenous = drawn(1, 15, feedback.num_exogenous, seed=9)
-        whole, final, last = system.fused_closed_loop(state, input, feedback, exogenous)
-        first, state, input = system.fused_closed_loop(state, input, feedback, exogenous[:, :7])
-        second, state, input = system.fused_closed_loop(state, input, feedback, exogenous[:, 7:])
-        close(torch.cat([first, second], 1), whole)
-        close(state, final)
-        close(input, last)
-        close(system.readout(final), whole[:, -1])
+        state, input = some_state(system, batch), drawn(batch, INPUTS)
+        exogenous = drawn(batch, 15, feedback.num_exogenous, seed=9)
+        with torch.no_grad():
+            whole, final, last = system.fused_closed_loop(state, input, feedback, exogenous)
+            first, state, input = system.fused_closed_loop(state, input, feedback, exogenous[:, :7])
+            second, state, input = system.fused_closed_loop(state, input, feedback, exogenous[:, 7:])
+            close(torch.cat([first, second], 1), whole)
+            close(state, final)
+            close(input, last)
+            close(system.readout(final), whole[:, -1])
+
+
+@NETWORKS
+def test_a_free_run_has_the_gradients_of_the_loop(spec: ModelSpec) -> None:
+    system, feedback = built(spec), FEEDBACKS[-1]
+    exogenous = drawn(BATCH, 5, feedback.num_exogenous, seed=9)
+    found = []
+    for fused in (True, False):
+        state, input = some_state(system).requires_grad_(), drawn(BATCH, INPUTS).requires_grad_()
+        outputs = rs.free_run(system, state, input, feedback, exogenous, fused=fused)
+        found.append(torch.autograd.grad(outputs.square().sum(), [state, input, *system.parameters()], allow_unused=True))
+    for one, other in zip(*found, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other)
 
 
 @NETWORKS

@@ -1,6 +1,7 @@
 """Forecasting data: series, how they are split, and their windows; the shared ground of tasks, trainers and scores."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -163,8 +164,17 @@ class ForecastData(TrainingData):
             "targets": count,
             "targets_percent": {name: round(100 * n / total, 1) for name, n in count.items()},
             "protocol": self.protocol,
+            "fingerprint": self.fingerprint(),
             "notes": list(self.notes),
         }
+
+    def fingerprint(self) -> str:
+        """First 16 digits of the SHA-256 of all values and covariates: tells whether data are the same as before."""
+        digest = hashlib.sha256()
+        for s in self.series:
+            digest.update(np.ascontiguousarray(s.values).tobytes())
+            digest.update(np.ascontiguousarray(s.covariates).tobytes())
+        return digest.hexdigest()[:16]
 
     def arrays(self) -> dict[str, np.ndarray]:
         kept: dict[str, np.ndarray] = {}

@@ -1,5 +1,6 @@
 """Configuration objects: frozen, typed, and the same thing in Python, YAML, the run folder and `--set path=value`."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Self
 
 import yaml
@@ -96,41 +97,46 @@ def _numbers(value: Any) -> Any:
     return value
 
 
-def override(tree: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
+def override(
+    tree: dict[str, Any], assignments: list[str], is_part: Callable[[list[str]], bool] = lambda path: False
+) -> dict[str, Any]:
     """A nested dict with `path=value` assignments carried out on a copy.
 
-    A path must name something that is there (lists by index), so that a typo is answered with the nearest name. Below
-    a component, changing its `kind` drops the fields of the former kind.
+    A path must name something that is there (lists by index), so that a typo is answered with the nearest name.
+
+    Args:
+        is_part: whether a path leads to a part with a kind. Changing a part's kind drops the fields of the former kind, and
+            a new part may be added by giving it whole.
     """
     for text in assignments:
         path, value = parse_assignment(text)
-        tree = _assign(tree, path, value, text)
+        if path[-1] == "kind" and is_part(path[:-1]):
+            path, value = path[:-1], {"kind": value}
+        tree = _assign(tree, path, value, text, new=is_part(path) and isinstance(value, dict))
     return tree
 
 
-def _assign(node: Any, path: list[str], value: Any, text: str) -> Any:
+def _assign(node: Any, path: list[str], value: Any, text: str, new: bool) -> Any:
     key, rest = path[0], path[1:]
     if isinstance(node, list):
         if not key.isdigit() or int(key) >= len(node):
             raise ConfigError(f"'{key}' in '{text}' is no index", f"0 to {len(node) - 1}", "count from 0")
         return [
-            _assign(v, rest, value, text) if rest and i == int(key) else value if i == int(key) else v
+            _assign(v, rest, value, text, new) if rest and i == int(key) else value if i == int(key) else v
             for i, v in enumerate(node)
         ]
     if not isinstance(node, dict):
         raise ConfigError(
             f"'{key}' in '{text}' lies below a plain value {_short(node)}", "a path that ends there", "shorten it"
         )
-    if key == "kind" and not rest:
-        return {"kind": value}
-    if key not in node:
+    if key not in node and (rest or not new):
         close = nearest(key, node)
         raise ConfigError(
             f"'{text}': there is no '{key}'",
             f"one of: {', '.join(node)}",
             f"did you mean '{close}'?" if close else "choose one",
         )
-    return {**node, key: _assign(node[key], rest, value, text) if rest else value}
+    return {**node, key: _assign(node[key], rest, value, text, new) if rest else value}
 
 
 def to_yaml(tree: Any) -> str:

@@ -30,7 +30,7 @@ def ridge(
     return weights, offset - weights @ center
 
 
-MOST_ROWS = 20_000  # for choosing an order; the chosen one is fitted on all rows
+MOST_ROWS, MOST_FITTED = 20_000, 500_000  # rows for choosing an order, and for fitting the chosen one
 
 
 @dataclass(frozen=True)
@@ -105,5 +105,8 @@ def fit_autoregression(
             best = LinearAutoregression(order, weights, intercept, score)
     assert best is not None
     fits = [lagged(v, c, best.order, best.order) for v, c in pieces if len(v) > best.order + 1]
-    weights, intercept = ridge(np.concatenate([f[0] for f in fits]), np.concatenate([f[1] for f in fits]), strength)
+    every = max(1, sum(len(f[0]) for f in fits) // MOST_FITTED)
+    weights, intercept = ridge(
+        np.concatenate([f[0][::every] for f in fits]), np.concatenate([f[1][::every] for f in fits]), strength
+    )
     return LinearAutoregression(best.order, weights, intercept, best.score)

@@ -49,21 +49,20 @@ def adaptive_halfwidths(
     """Half-widths of one-step intervals that adapt to what was observed (Gibbs & Candès 2021).
 
     At step t the half-width is the quantile 1 - a_t of the latest `memory` absolute errors before t; then
-    a_{t+1} = a_t + rate·(1 - level - miss_t). Long-run coverage tends to `level` whatever the distribution does:
-    |coverage - level| <= (1 + rate)/(rate·N).
+    a_{t+1} = a_t + rate·(1 - level - miss_t). Where a_t falls below zero, the largest of these errors times 1 - 10 a_t is
+    taken, so that misses cannot go on for ever: long-run coverage tends to `level` whatever the errors do.
 
     Args:
-        past: absolute errors before the first step (calibration). errors: absolute errors of the steps, in order; the
-            half-width of a step uses only earlier ones. level: in (0, 1). rate: > 0.
+        past: absolute errors before the first step (calibration), at least one. errors: absolute errors of the steps, in
+            order; the half-width of a step uses only earlier ones. level: in (0, 1). rate: > 0.
     """
-    pool = list(past[-memory:])
+    known = np.concatenate([past[-memory:], errors])
     allowed = 1 - level
     widths = np.empty(len(errors))
     for t, error in enumerate(errors):
-        recent = np.asarray(pool[-memory:])
-        width = conformal_quantile(recent, min(1 - allowed, len(recent) / (len(recent) + 1))) if len(recent) else np.inf
-        widths[t] = max(width, 0.0)
-        allowed += rate * ((1 - level) - float(error > widths[t]))
-        allowed = min(max(allowed, 0.0), 1.0)
-        pool.append(float(error))
+        end = len(known) - len(errors) + t
+        recent = known[max(0, end - memory) : end]
+        highest = len(recent) / (len(recent) + 1)
+        widths[t] = conformal_quantile(recent, min(1 - allowed, highest)) * (1 + 10 * max(0.0, -allowed))
+        allowed = min(1.0, allowed + rate * (1 - level - float(error > widths[t])))
     return widths

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import field_validator
 
 from rnnscope.core.errors import ConfigError, DataError, nearest
 from rnnscope.core.series import Series
@@ -19,7 +20,7 @@ class Table(ForecastTask):
     """Forecast columns of a file.
 
     Fields:
-        path: CSV/TSV (header line), Parquet, NPY ((T,) or (T, D)) or NPZ (one array per column). target: one column or
+        path: kept as an absolute path. CSV/TSV (header line), Parquet, NPY ((T,) or (T, D)) or NPZ (one array per column). target: one column or
             several; the only numeric one when not given. covariates: known inputs. time: column that orders the steps (number
             or date, strictly increasing). series: column that tells many series apart.
         missing: `error`; `interpolate` (linear in the step number, never past a series' ends); `drop` (rows).
@@ -36,6 +37,12 @@ class Table(ForecastTask):
     unit: str = ""
     season: Positive | None = None
     sampling_interval: PositiveFloat | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: str) -> str:
+        """So that a run folder can be read from anywhere."""
+        return str(Path(path).expanduser().absolute()) if path else path
 
     def record(self, rng: np.random.Generator) -> Recording:
         frame = read_table(self.path)
