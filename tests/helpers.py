@@ -20,6 +20,8 @@ from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import Figure
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Series
+from rnnscope.evaluation.forecast_figures import forecast_figures
+from rnnscope.plotting import render
 from rnnscope.tasks.forecasting import ForecastTask, Recording, assemble
 
 BLANK_SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><g id="blank"/></svg>'
@@ -49,6 +51,16 @@ def without_drawing(composed: bool = False) -> Iterator[None]:
             patch.setattr(f"{module}.render", lambda figure, kind: BLANK_SVG)
         if not composed:
             patch.setattr("rnnscope.evaluation.forecasting.forecast_figures", blank)
+        yield
+
+
+@contextmanager
+def with_drawing() -> Iterator[None]:
+    """Real figures, inside `without_drawing`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("rnnscope.pipeline", "rnnscope.comparison"):
+            patch.setattr(f"{module}.render", render)
+        patch.setattr("rnnscope.evaluation.forecasting.forecast_figures", forecast_figures)
         yield
 
 

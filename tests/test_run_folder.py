@@ -1,5 +1,6 @@
 """The run folder: what lies in it, that it is written whole or not at all, that damage is named, and that a run goes on."""
 
+import gc
 import json
 import os
 import re
@@ -15,12 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import cli, png_size, run_folders, run_tiny, strict_json, succeeds, tiny, unfinished, without_drawing, write_yaml
-from safetensors.torch import load_file
+from helpers import cli, png_size, run_folders, run_tiny, strict_json, succeeds, tiny, unfinished, with_drawing, without_drawing, write_yaml
+from safetensors.torch import load_file, save_file
 
 import rnnscope as rs
 from rnnscope.comparison import write_frame
-from rnnscope.pipeline import open_folder, walk
+from rnnscope.core.random import Streams
+from rnnscope.pipeline import open_folder, save_data, save_models, walk
 from rnnscope.runs.folder import RunFolder
 
 EXPECTED = {
@@ -99,12 +101,8 @@ def test_no_file_holds_a_pickle(finished):
 
 
 def test_every_figure_is_there_in_both_kinds_with_a_caption(tmp_path):
-    folder = tmp_path / "drawn"
-    with pytest.MonkeyPatch.context() as patch:
-        from rnnscope.plotting import render
-
-        patch.setattr("rnnscope.pipeline.render", render)
-        run = rs.run(tiny(), out=folder)
+    with with_drawing():
+        run = rs.run(tiny(), out=tmp_path)
     listed = strict_json(run.path / "figures/figures.json")
     assert {f["name"] + s for f in listed for s in (".png", ".svg")} == {p.name for p in (run.path / "figures").iterdir()} - {
         "figures.json"
@@ -149,11 +147,9 @@ def test_the_environment_says_what_the_numbers_depend_on(finished):
 def test_models_read_back_are_the_trained_ones(tmp_path):
     experiment = tiny(num_seeds=2)
     folder = open_folder(experiment, tmp_path)
+    kept: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        kept: dict[str, Any] = {}
-        patch.setattr("rnnscope.pipeline.save_models", lambda f, models: (kept.update(models), saved(f, models)))
-        from rnnscope.pipeline import save_models as saved
-
+        patch.setattr("rnnscope.pipeline.save_models", lambda f, models: (kept.update(models), save_models(f, models)))
         for _ in walk(experiment, folder):
             pass
     run = rs.open_run(folder.path)
@@ -164,8 +160,6 @@ def test_models_read_back_are_the_trained_ones(tmp_path):
 
 
 def test_scores_of_a_model_read_back_are_those_of_the_run(finished):
-    from rnnscope.core.random import Streams
-
     run = rs.open_run(finished.path)
     scores = run.experiment.evaluation.score(run.model("gru"), run.data, Streams(0)).scores
     assert scores["test"] == finished.metrics["models"]["gru"]["test"]
@@ -266,11 +260,6 @@ def test_a_forecast_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeyp
 def test_numbers_that_json_does_not_have_become_null(folder):
     folder.write_json("a.json", {"x": [np.nan, np.inf, -float("inf"), 1.5, np.float32(2)], "n": np.int64(3), "m": np.eye(2)})
     assert strict_json(folder.path / "a.json") == {"x": [None, None, None, 1.5, 2.0], "n": 3, "m": [[1.0, 0.0], [0.0, 1.0]]}
-
-
-def test_truth_values_are_json_too(folder):
-    folder.write_json("a.json", {"x": np.bool_(True), "y": False})
-    assert strict_json(folder.path / "a.json") == {"x": True, "y": False}
 
 
 def test_arrays_tensors_and_tables_are_read_back_as_written(folder):
@@ -376,8 +365,6 @@ def overwrite_middle(name: str) -> Any:
 
 
 def other_weights(folder: Path) -> None:
-    from safetensors.torch import save_file
-
     save_file({"gru/0/head.weight": torch.zeros(1, 9)}, folder / "model.safetensors")
 
 
@@ -437,6 +424,8 @@ def test_a_damaged_folder_is_refused_with_the_file_and_what_to_do(copy, tmp_path
     }[verb]
     report = (copy / "report.html").read_bytes()
     answer = cli(*words)
+    if word.endswith(".npz"):
+        gc.collect()  # an archive left open warns here, not in the next test
     assert answer.crash is None, repr(answer.crash)
     assert answer.code == 2
     assert word in answer.err
@@ -565,8 +554,6 @@ def test_training_along_the_stream_resumes_to_the_same_bits(tmp_path):
 
 
 def test_ctrl_c_saves_and_the_command_it_prints_goes_on(tmp_path, monkeypatch, finished):
-    from rnnscope.pipeline import save_data
-
     def save_and_press(*arguments: Any) -> None:
         save_data(*arguments)
         signal.raise_signal(signal.SIGINT)
@@ -589,8 +576,6 @@ def test_ctrl_c_saves_and_the_command_it_prints_goes_on(tmp_path, monkeypatch, f
 
 
 def test_ctrl_c_twice_stops_at_once_and_the_run_can_go_on(tmp_path, monkeypatch):
-    from rnnscope.pipeline import save_data
-
     def save_and_press(*arguments: Any) -> None:
         save_data(*arguments)
         signal.raise_signal(signal.SIGINT)

@@ -123,6 +123,11 @@ class ForecastData(TrainingData):
     def to(self, device: torch.device) -> "ForecastData":
         return dataclasses.replace(self, encoded=self.encoded.to(device))
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some values were not measured."""
+        return any(s.observed is not None for s in self.series)
+
     def streams(self) -> list[Stream]:
         found = []
         for span in self.parts.train:
@@ -132,12 +137,23 @@ class ForecastData(TrainingData):
         return found
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean squared error, or for a Gaussian head the negative log-likelihood ln s + (y - m)²/(2 s²) less its constant."""
-        if not self.representation.gaussian:
+        """Mean squared error, or for a Gaussian head the negative log-likelihood ln s + (y - m)²/(2 s²) less its constant.
+
+        Targets that were not measured are NaN and do not count.
+        """
+        if self.has_gaps:
+            seen = ~torch.isnan(targets)
+            mean = outputs[..., : targets.shape[-1]][seen]
+            spread = outputs[..., targets.shape[-1] :][seen] if self.representation.gaussian else None
+            targets = targets[seen]
+        elif self.representation.gaussian:
+            mean, spread = outputs.chunk(2, -1)
+        else:
             return torch.nn.functional.mse_loss(outputs, targets)
-        mean, log_sd = outputs.chunk(2, -1)
-        log_sd = log_sd.clamp(-7.0, 7.0)
-        return (log_sd + 0.5 * ((targets - mean) * torch.exp(-log_sd)).square()).mean()
+        if spread is None:
+            return (targets - mean).square().sum() / max(1, targets.numel())
+        spread = spread.clamp(-7.0, 7.0)
+        return (spread + 0.5 * ((targets - mean) * torch.exp(-spread)).square()).sum() / max(1, targets.numel())
 
     def describe(self) -> dict[str, Any]:
         values = np.concatenate([s.values for s in self.series])
@@ -183,6 +199,8 @@ class ForecastData(TrainingData):
             kept[f"times_{number}"] = s.times if s.times.dtype.kind != "O" else s.times.astype(str)
             if s.covariates.shape[1]:
                 kept[f"covariates_{number}"] = s.covariates
+            if s.observed is not None:
+                kept[f"observed_{number}"] = s.observed
             if s.clean is not None:
                 kept[f"clean_{number}"] = s.clean
             for name, column in s.hidden.items():
@@ -204,8 +222,10 @@ def encode(series: tuple[Series, ...], representation: Representation) -> Encode
         offsets.append(total)
     inputs = np.empty((total + 1, representation.input_size), np.float32)
     inputs[total] = 0
+    gaps = any(s.observed is not None for s in series)
     plain = (
-        representation.differences == 0
+        not gaps
+        and representation.differences == 0
         and representation.horizon == 1
         and representation.input_size == representation.num_variables
     )
@@ -236,6 +256,7 @@ def _encode_one(series: Series, representation: Representation, inputs: np.ndarr
             times=series.times[low:high],
             clean=None,
             hidden={},
+            observed=None if series.observed is None else series.observed[low:high],
         )
         inputs[start:stop] = representation.inputs(piece)[start - low : stop - low]
         if targets is not None:

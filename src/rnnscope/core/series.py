@@ -25,6 +25,8 @@ class Series:
         times: time of each step, (T,), numbers or datetime64, increasing.
         name: of the series. names, covariate_names: of the columns.
         clean: the noise-free values where they are known, (T, D), else None.
+        observed: where values were measured, (T, D) bool; None: everywhere. Elsewhere `values` repeats the last measured
+            one, which serves as an input but is neither trained on nor scored.
         hidden: further columns that the model does not see (a velocity, say), by name.
     """
 
@@ -36,6 +38,12 @@ class Series:
     covariate_names: tuple[str, ...] = ()
     clean: Float[np.ndarray, "T D"] | None = None
     hidden: dict[str, np.ndarray] = field(default_factory=dict)
+    observed: np.ndarray | None = None
+
+    @property
+    def truth(self) -> Float[np.ndarray, "T D"]:
+        """The values, NaN where they were not measured."""
+        return self.values if self.observed is None else np.where(self.observed, self.values, np.nan)
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
@@ -138,11 +146,13 @@ class Representation:
         return np.concatenate(parts, 1)
 
     def targets(self, series: Series) -> Float[np.ndarray, "N Y"]:
-        """y_t for t = 0 … T-1-H: the H next d-th differences, (T - H, D·H), nearest first."""
+        """y_t for t = 0 … T-1-H: the H next d-th differences, (T - H, D·H), nearest first; NaN where not measured."""
         z = self.level(series.values)
         for _ in self.difference_scales:
             z = np.diff(z, axis=0, prepend=z[:1])
         z = z / self.difference_scales[-1] if self.differences else z
+        if series.observed is not None:
+            z = np.where(series.observed, z, np.nan)
         if self.horizon == 1:
             return z[1:]
         windows = np.lib.stride_tricks.sliding_window_view(z[1:], self.horizon, axis=0)

@@ -147,7 +147,7 @@ def _x_label(story: Story) -> str:
 def _series(story: Story, axes: Axes) -> None:
     number, start, stop = story.span
     series = story.data.series[number]
-    x, y = series.times, series.values[:, 0]
+    x, y = series.times, series.truth[:, 0]
     if story.leaky:
         axes.plot(*thin(x, y), color=TRAIN, label="train and test, mixed")
     else:
@@ -194,7 +194,7 @@ def _loss(story: Story, axes: Axes, names: list[str]) -> None:
 def _predictions(story: Story, axes: Axes, name: str) -> None:
     number, start, stop = story.span
     series, result = story.data.series[number], story.best_repeat(name)
-    x, y = story.times(number), series.values[:, 0]
+    x, y = story.times(number), series.truth[:, 0]
     steps = result.arrays["train_steps"]
     axes.plot(*thin(x, y), color=INK, lw=0.9, alpha=0.75, label="true")
     if story.data.parts.train[0].series == number and not story.leaky:
@@ -214,8 +214,9 @@ def _errors(story: Story, axes: Axes, name: str) -> None:
         axes.text(0.5, 0.5, "no errors on unseen data:\nthe split leaks", ha="center", va="center", transform=axes.transAxes)
         axes.axis("off")
         return
-    truth = story.data.series[number].values[start:stop, 0][: len(forecast)]
+    truth = story.data.series[number].truth[start:stop, 0][: len(forecast)]
     error = truth - forecast[: len(truth)]
+    error = error[np.isfinite(error)]
     axes.hist(error, bins=40, color=story.shade(name), alpha=0.85)
     axes.axvline(0, color=INK, ls="--", lw=0.9)
     axes.set(xlabel=f"true - forecast, MAE {np.abs(error).mean():.3g}", ylabel="count")
@@ -281,7 +282,7 @@ def _model_bars(story: Story, axes: Axes) -> None:
 def _closed_loop(story: Story, axes: Axes) -> None:
     number, start, stop = story.span
     series = story.data.series[number]
-    x, y = story.times(number), series.values[:, 0]
+    x, y = story.times(number), series.truth[:, 0]
     length = min(stop - start, *(len(r[0].arrays["closed_loop_forecast"]) for r in story.results.values()))
     before = max(0, start - max(20, length // 6))
     axes.plot(*thin(x[before : start + length], y[before : start + length]), color=INK, lw=1.0, alpha=0.8, label="true")
@@ -304,7 +305,7 @@ def _closed_loop(story: Story, axes: Axes) -> None:
 def _generation(story: Story, axes: Axes) -> None:
     series = story.data.series[0]
     first = len(series) - len(next(iter(story.results.values()))[0].arrays["generation_forecast"])
-    axes.plot(*thin(series.times, series.values[:, 0]), color=INK, lw=1.0, alpha=0.8, label="true")
+    axes.plot(*thin(series.times, series.truth[:, 0]), color=INK, lw=1.0, alpha=0.8, label="true")
     low, high = float(series.values[:, 0].min()), float(series.values[:, 0].max())
     for name in story.results:
         run = np.clip(
@@ -353,7 +354,7 @@ def _lead_times(story: Story, axes: Axes) -> None:
 def _intervals(story: Story, axes: Axes, name: str) -> None:
     number, start, stop = story.span
     result = story.best_repeat(name)
-    x, y = story.times(number)[start:stop], story.data.series[number].values[start:stop, 0]
+    x, y = story.times(number)[start:stop], story.data.series[number].truth[start:stop, 0]
     lower, upper = result.arrays["lower"][:, 0], result.arrays["upper"][:, 0]
     length = min(len(lower), 400)
     axes.fill_between(

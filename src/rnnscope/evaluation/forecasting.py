@@ -24,7 +24,7 @@ from rnnscope.evaluation.forecast_figures import forecast_figures
 from rnnscope.evaluation.forecasters import Forecaster, NetworkForecaster, TrueSignal
 from rnnscope.evaluation.intervals import IntervalSettings, interval_report, lead_halfwidths
 from rnnscope.evaluation.verdict import model_verdict, run_verdict
-from rnnscope.numerics.metrics import forecast_scores, naive_scale
+from rnnscope.numerics.metrics import forecast_scores, mean_seen, naive_scale
 
 MOST_SHOWN = 20_000
 
@@ -85,9 +85,10 @@ class Forecasting(EvaluationSpec):
             truth, forecast = one_step_pairs(data, one, spans)
             scores[name] = self._scores(truth[:, 0], forecast[:, 0], scale)
             if name == "test":
-                arrays |= {"test_forecast": forecast[:, 0], "test_error": ((truth - forecast) ** 2).mean((1, 2))}
+                steps = mean_seen((truth - forecast) ** 2, (1, 2))
+                arrays |= {"test_forecast": forecast[:, 0], "test_error": steps[np.isfinite(steps)]}
                 if forecast.shape[1] > 1:
-                    errors = ((truth - forecast) ** 2).mean((0, 2))
+                    errors = mean_seen((truth - forecast) ** 2, (0, 2))
                     scores["test_by_lead"] = {f"rmse_{k + 1}": float(np.sqrt(e)) for k, e in enumerate(errors)}
         for loop_name, forecaster in loops.items():
             for name, spans in data.parts.tests.items():
@@ -122,7 +123,7 @@ class Forecasting(EvaluationSpec):
 
     def _scores(self, truth: np.ndarray, forecast: np.ndarray, scale: float) -> Scores:
         found = forecast_scores(truth, forecast, scale)
-        variance = self.reference_variance or float(truth.var(0).mean())
+        variance = self.reference_variance or float(np.mean(mean_seen((truth - mean_seen(truth, (0,))) ** 2, (0,))))
         found["relative_variance"] = found["mse"] / variance if variance > 0 else float("nan")
         return {k: v for k, v in found.items() if np.isfinite(v)}
 
@@ -134,7 +135,7 @@ class Forecasting(EvaluationSpec):
         for span in spans:
             steps = len(span) if everything else min(len(span), self.closed_loop_steps or len(span))
             forecast = forecaster.run(span.series, np.array([span.start]), steps)[0]
-            found.append((data.series[span.series].values[span.start : span.start + steps], forecast))
+            found.append((data.series[span.series].truth[span.start : span.start + steps], forecast))
         return found
 
     def _by_lead(self, data: ForecastData, forecaster: Forecaster) -> np.ndarray:
@@ -148,9 +149,9 @@ class Forecasting(EvaluationSpec):
                 continue
             origins = np.unique(np.linspace(span.start, last, min(self.origins, last - span.start + 1)).astype(int))
             forecast = forecaster.run(span.series, origins, leads)
-            truth = data.series[span.series].values[origins[:, None] + np.arange(leads)]
+            truth = data.series[span.series].truth[origins[:, None] + np.arange(leads)]
             squares.append((truth - forecast) ** 2)
-        return np.sqrt(np.concatenate(squares).mean((0, 2)))
+        return np.sqrt(mean_seen(np.concatenate(squares), (0, 2)))
 
     def _train_part(self, data: ForecastData, one: Forecaster) -> tuple[np.ndarray, np.ndarray]:
         """One-step forecasts over the (start of the) first training span, for the figure."""
@@ -211,7 +212,7 @@ def one_step_pairs(data: ForecastData, forecaster: Forecaster, spans: tuple[Span
             offset = data.encoded.offsets[span.series]
             origins = np.asarray(data.monitor.starts) - offset + data.window  # type: ignore[union-attr]
         forecasts.append(forecaster.one_step(span.series, origins))
-        truths.append(data.series[span.series].values[origins[:, None] + np.arange(horizon)])
+        truths.append(data.series[span.series].truth[origins[:, None] + np.arange(horizon)])
     return np.concatenate(truths), np.concatenate(forecasts)
 
 

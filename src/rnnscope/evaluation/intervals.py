@@ -55,8 +55,10 @@ def _errors(data: ForecastData, forecaster: Forecaster, spans: tuple[Span, ...])
         origins = _origins(data, span, 1)
         center = level(forecaster.one_step(span.series, origins)[:, 0])
         centers.append(center)
-        errors.append(level(data.series[span.series].values[origins]) - center)
-    return np.concatenate(centers), np.concatenate(errors)
+        errors.append(level(data.series[span.series].truth[origins]) - center)
+    known = np.concatenate(errors)
+    keep = np.isfinite(known).all(1)
+    return np.concatenate(centers)[keep], known[keep]
 
 
 def interval_report(data: ForecastData, forecaster: Forecaster, settings: IntervalSettings) -> IntervalReport:
@@ -68,7 +70,7 @@ def interval_report(data: ForecastData, forecaster: Forecaster, settings: Interv
     (span, *_) = data.parts.tests["test"]
     origins = np.arange(max(span.start, data.representation.first + 1), span.stop - data.representation.horizon + 1)
     representation = data.representation
-    truth = data.series[span.series].values[origins]
+    truth = data.series[span.series].truth[origins]
     center = representation.level(forecaster.one_step(span.series, origins)[:, 0])
     spans, in_sample = calibration_spans(data)
     if settings.kind == "gaussian" and representation.gaussian and isinstance(forecaster, NetworkForecaster):
@@ -80,11 +82,13 @@ def interval_report(data: ForecastData, forecaster: Forecaster, settings: Interv
         widths = np.empty_like(now)
         for v in range(now.shape[1]):
             if settings.kind == "adaptive":
-                widths[:, v] = adaptive_halfwidths(past[:, v], now[:, v], settings.level)
+                seen = np.isfinite(now[:, v])
+                found = adaptive_halfwidths(past[:, v], now[seen, v], settings.level)
+                widths[:, v] = found[np.maximum(np.cumsum(seen) - 1, 0)]
             else:
                 widths[:, v] = conformal_quantile(past[:, v], settings.level)
     lower, upper = representation.unlevel(center - widths), representation.unlevel(center + widths)
-    covered = (truth >= lower) & (truth <= upper)
+    covered = ((truth >= lower) & (truth <= upper))[np.isfinite(truth)]
     scores = {
         "nominal": settings.level,
         "coverage": float(covered.mean()),
@@ -108,9 +112,14 @@ def lead_halfwidths(
     origins = _origins(data, span, leads_here)
     origins = np.unique(origins[np.linspace(0, len(origins) - 1, min(most, len(origins))).astype(int)])
     forecast = forecaster.run(span.series, origins, leads_here)
-    truth = data.series[span.series].values[origins[:, None] + np.arange(leads_here)]
+    truth = data.series[span.series].truth[origins[:, None] + np.arange(leads_here)]
     error = np.abs(data.representation.level(truth) - data.representation.level(forecast))
-    level = min(settings.level, len(origins) / (len(origins) + 1))
-    widths = np.array([[conformal_quantile(error[:, k, v], level) for v in range(error.shape[2])] for k in range(leads_here)])
+    widths = np.array([[_halfwidth(error[:, k, v], settings.level) for v in range(error.shape[2])] for k in range(leads_here)])
     widths = np.maximum.accumulate(widths, 0)
     return np.concatenate([widths, np.repeat(widths[-1:], leads - leads_here, 0)])
+
+
+def _halfwidth(errors: np.ndarray, level: float) -> float:
+    """The conformal quantile of what was measured; the largest error where there are too few for the level."""
+    seen = errors[np.isfinite(errors)]
+    return conformal_quantile(seen, min(level, len(seen) / (len(seen) + 1))) if len(seen) else 0.0

@@ -11,15 +11,25 @@ def forecast_scores(truth: Float[np.ndarray, "N D"], forecast: Float[np.ndarray,
     MASE = MAE / scale (Hyndman & Koehler 2006).
 
     Args:
-        truth, forecast: same shape. scale: in-sample mean absolute error of the naive forecast; nan gives nan.
+        truth, forecast: same shape; steps whose truth is NaN do not count. scale: in-sample mean absolute error of the naive forecast; nan gives nan.
     """
+    seen = np.isfinite(truth)
+    truth, forecast = truth[:, seen.any(0)], forecast[:, seen.any(0)]
+    if not truth.size:
+        return dict.fromkeys(("mse", "rmse", "mae", "r2", "mase"), float("nan"))
     error = truth - forecast
-    mse = float(np.mean(error**2))
-    spread = truth.var(0)
+    mse, mae = float(np.nanmean(error**2)), float(np.nanmean(np.abs(error)))
+    spread = np.nanvar(truth, 0)
     varying = spread > 0
-    r2 = float(np.mean(1 - (error**2).mean(0)[varying] / spread[varying])) if varying.any() else float("nan")
-    mae = float(np.mean(np.abs(error)))
+    r2 = float(np.mean(1 - np.nanmean(error**2, 0)[varying] / spread[varying])) if varying.any() else float("nan")
     return {"mse": mse, "rmse": float(np.sqrt(mse)), "mae": mae, "r2": r2, "mase": mae / scale if scale > 0 else float("nan")}
+
+
+def mean_seen(values: Float[np.ndarray, "N *rest"], axes: tuple[int, ...]) -> np.ndarray:
+    """Mean over axes of what is not NaN; NaN where nothing is."""
+    seen = np.isfinite(values)
+    count = seen.sum(axes)
+    return np.where(count > 0, np.where(seen, values, 0.0).sum(axes) / np.maximum(count, 1), np.nan)
 
 
 def naive_scale(pieces: list[np.ndarray], season: int = 1) -> float:

@@ -23,7 +23,9 @@ class Table(ForecastTask):
         path: kept as an absolute path. CSV/TSV (header line), Parquet, NPY ((T,) or (T, D)) or NPZ (one array per column). target: one column or
             several; the only numeric one when not given. covariates: known inputs. time: column that orders the steps (number
             or date, strictly increasing). series: column that tells many series apart.
-        missing: `error`; `interpolate` (linear in the step number, never past a series' ends); `drop` (rows).
+        missing: `error`; `interpolate` (linear in the step number, never past a series' ends; a filled value has seen the
+            next measured one, so scores beside gaps flatter); `mask` (inputs repeat the
+            last value, missing targets are neither trained on nor scored); `drop` (rows).
         unit: of the target, for labels. season: steps per period for the seasonal baseline; found on the training part if None.
         sampling_interval: time per step; read off the time column where that is uniform.
     """
@@ -33,7 +35,7 @@ class Table(ForecastTask):
     covariates: tuple[str, ...] = ()
     time: str | None = None
     series: str | None = None
-    missing: Literal["error", "interpolate", "drop"] = "error"
+    missing: Literal["error", "interpolate", "mask", "drop"] = "error"
     unit: str = ""
     season: Positive | None = None
     sampling_interval: PositiveFloat | None = None
@@ -63,8 +65,17 @@ class Table(ForecastTask):
             season=self.season,
             unit=self.unit,
             time_label=self.time or "row",
-            notes=(f"read from {source}", *notes),
+            notes=(f"read from {source}", *notes, *self._gaps(frame, targets)),
         )
+
+    def _gaps(self, frame: pd.DataFrame, targets: tuple[str, ...]) -> tuple[str, ...]:
+        count = int(frame[list(targets)].isna().to_numpy().sum())
+        done = {
+            "interpolate": "filled by linear interpolation",
+            "mask": "left out of training and scores",
+            "drop": "dropped with their rows",
+        }
+        return (f"{count} missing target values were {done[self.missing]}",) if count else ()
 
     def _wanted(self) -> tuple[str, ...]:
         if isinstance(self.target, str):
@@ -89,6 +100,7 @@ class Table(ForecastTask):
         columns = list(dict.fromkeys([*targets, *self.covariates]))
         numbers = pd.DataFrame({c: _numeric(frame[c], c, source) for c in columns})
         times = np.arange(len(frame), dtype=np.float64) if self.time is None else _times(frame[self.time], self.time, source)
+        observed: np.ndarray | None = None
         keep: Any = np.ones(len(frame), bool)
         infinite = np.isinf(numbers.to_numpy())
         if infinite.any():
@@ -103,12 +115,16 @@ class Table(ForecastTask):
                 raise DataError(
                     f"column '{columns[column]}' of {source} is missing at row {row + 1} ({int(bad.sum())} missing values)",
                     "numbers everywhere, or a policy",
-                    "set task.missing=interpolate or task.missing=drop",
+                    "set task.missing=mask, interpolate or drop",
                 )
             if self.missing == "interpolate":
                 numbers = numbers.interpolate(limit_area="inside")
+            elif self.missing == "mask":
+                observed = numbers[list(targets)].notna().to_numpy()
+                numbers = numbers.ffill()
             keep = ~numbers.isna().to_numpy().any(1)
         numbers, times = numbers[keep], times[keep]
+        observed = observed if observed is None else observed[keep]
         if self.time is not None:
             _check_increasing(times, self.time, source)
         return Series(
@@ -118,6 +134,7 @@ class Table(ForecastTask):
             name,
             targets,
             self.covariates,
+            observed=observed,
         )
 
 
@@ -125,7 +142,7 @@ class Embedded(Table):
     """A real series that ships with the package: sunspots, co2 or nile (public domain; sources in the data files' README)."""
 
     dataset: Literal["sunspots", "co2", "nile"] = "sunspots"
-    missing: Literal["error", "interpolate", "drop"] = "interpolate"
+    missing: Literal["error", "interpolate", "mask", "drop"] = "mask"
 
     def record(self, rng: np.random.Generator) -> Recording:
         with resources.as_file(resources.files("rnnscope") / "data" / f"{self.dataset}.csv") as path:

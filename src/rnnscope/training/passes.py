@@ -1,5 +1,6 @@
 """Forward passes that training needs beside the plain one: partly free-running windows, and the ridge start of a readout."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,6 +76,8 @@ def solve_readout(
             features.append(readout.readout_features(batch.inputs)[:, -kept:].flatten(0, 1))
             targets.append(batch.targets[:, -kept:].flatten(0, 1))
     rows, answers = torch.cat(features).double().cpu().numpy(), torch.cat(targets).double().cpu().numpy()
+    known = np.isfinite(answers).all(1)
+    rows, answers = rows[known], answers[known]
     weight, bias = ridge(rows, answers, strength)
     like = next(model.parameters())
     readout.set_readout(torch.from_numpy(weight).to(like), torch.from_numpy(bias).to(like))
