@@ -2,10 +2,10 @@
 
 Order: the largest error over [0, T] for steps dt, dt/2, dt/4, …; the order is log2 of the ratio of neighbours. Against exact
 solutions where there are some (damped driven oscillator; x' = -π/2 x(t-1), whose solution from a cosine is that cosine), and
-against RK4 at a sixteenth of the finest step for Lorenz-63.
+against RK4 at dt = 1/16384 for Lorenz-63.
 
-Speed: `integrate` on rnnscope's Lorenz-63 and driven oscillator beside a loop written by hand for that one system, and for
-scale SciPy's solve_ivp (RK45, adaptive, at the tolerance that gives RK4's error): steps here are output points.
+Speed: `integrate` on rnnscope's Lorenz-63 beside an RK4 loop written by hand for that one system, and for scale SciPy's
+solve_ivp (RK45, adaptive, rtol = atol = 1e-6), where a step is a point of output.
 
     python benchmarks/bench_integrators.py [--quick] [--rounds N] [--threads N]
 """

@@ -55,11 +55,15 @@ def without_drawing(composed: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def with_drawing() -> Iterator[None]:
-    """Real figures, inside `without_drawing`."""
+def with_drawing(*kinds: str) -> Iterator[None]:
+    """Real figures, also inside `without_drawing`; of these kinds only, where kinds are given."""
+
+    def draw(figure: Any, kind: str) -> bytes:
+        return render(figure, kind) if not kinds or kind in kinds else BLANK_SVG
+
     with pytest.MonkeyPatch.context() as patch:
         for module in ("rnnscope.pipeline", "rnnscope.comparison"):
-            patch.setattr(f"{module}.render", render)
+            patch.setattr(f"{module}.render", draw)
         patch.setattr("rnnscope.evaluation.forecasting.forecast_figures", forecast_figures)
         yield
 

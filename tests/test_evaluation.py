@@ -320,7 +320,9 @@ def test_values_from_a_step_on_change_no_forecast_made_before_it(task, protocol)
             (one.run(0, origins, 8), other.run(0, origins, 8)),
         ):
             np.testing.assert_allclose(first, second, rtol=1e-12, err_msg=name)
-        assert name in ("mean", "seasonal_naive") or not np.allclose(one.one_step(0, origins + 1)[-1], other.one_step(0, origins + 1)[-1])
+        assert name in ("mean", "seasonal_naive") or not np.allclose(
+            one.one_step(0, origins + 1)[-1], other.one_step(0, origins + 1)[-1]
+        )
 
 
 @every_protocol
@@ -488,6 +490,30 @@ def test_scores_are_their_definitions_on_the_test_part(protocol):
         assert curve[lead] == pytest.approx(math.sqrt(sum(e * e for e in errors) / len(errors)))
 
 
+@every_protocol
+def test_steps_that_were_not_measured_are_not_scored(protocol):
+    observed = np.ones((STEPS, 1), bool)
+    observed[[20, 110, 111, 130]] = False
+    full = series_of(wave(STEPS))
+    held = wave(STEPS)
+    for t in np.flatnonzero(~observed):
+        held[t] = held[t - 1]
+    data = prepare(
+        rs.Table(window=WINDOW, split=SPLIT, protocol=protocol),
+        dataclasses.replace(full, values=held[:, None], observed=observed),
+    )
+    scores = rs.Forecasting(lead_times=0).score(build(MODELS["gru"], data), data, Streams(0)).scores
+    forecaster, span = NetworkForecaster(build(MODELS["gru"], data), data), main_test_part(data)
+    seen = np.array([t for t in range(span.start, span.stop) if observed[t, 0]])
+    assert len(seen) == len(span) - 3
+    one = forecaster.one_step(0, seen)[:, 0, 0]
+    expected = small_scores(held[seen], one, 1.0)
+    run = forecaster.run(0, np.array([span.start]), len(span))[0, seen - span.start, 0]
+    for found, wanted in ((scores["test"], expected), (scores["closed_loop"], small_scores(held[seen], run, 1.0))):
+        for name in ("mse", "rmse", "mae", "r2", "relative_variance"):
+            assert found[name] == pytest.approx(wanted[name])
+
+
 def test_several_steps_at_once_are_scored_by_lead_time():
     data = data_of("logarithm, three steps at once")
     result = rs.Forecasting(lead_times=0).score(build(MODELS["gru"], data), data, Streams(0))
@@ -632,7 +658,9 @@ def test_parts_of_the_evaluation_can_be_left_out(tmp_path, changes):
         assert set(run.metrics["baselines"]) == {"noise_ceiling"}
 
 
-@pytest.mark.parametrize("fields", [{"level": 1.0}, {"level": 1.5}, {"level": 0.0}, {"orders": (0,)}, {"closed_loop": ("once",)}])
+@pytest.mark.parametrize(
+    "fields", [{"level": 1.0}, {"level": 1.5}, {"level": 0.0}, {"orders": (0,)}, {"closed_loop": ("once",)}]
+)
 def test_an_evaluation_field_out_of_range_is_named(fields):
     with pytest.raises(rs.ConfigError, match=next(iter(fields))):
         rs.Forecasting(**fields)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import run_tiny, strict_json, succeeds, tiny, wave, with_drawing, write_csv
+from helpers import BLANK_SVG, run_tiny, strict_json, succeeds, tiny, wave, with_drawing, write_csv
 
 import rnnscope as rs
-from rnnscope.runs.report import number, reference_label
+from rnnscope.plotting import render
 from rnnscope.runs.folder import RunFolder
+from rnnscope.runs.report import number, reference_label
 
 SCRIPT = "<script>alert(1)</script>"
 COLUMN = "<script>load</script> & 'more' \"quoted\""
@@ -68,7 +69,7 @@ def drawn(tmp_path_factory):
         task=rs.Table(path=str(path), target=COLUMN, unit="<b>kW</b>", window=10, split=rs.Split(validation=0.2)),
         models={"größe-1": rs.GRU(hidden_size=3, num_layers=1), "a_b": rs.Elman(hidden_size=3, num_layers=1)},
     )
-    with with_drawing():
+    with with_drawing("svg"):
         return rs.run(experiment, out=folder / "runs")
 
 
@@ -224,7 +225,7 @@ def test_the_report_is_a_function_of_the_folder_alone(drawn, tmp_path):
 def test_a_comparison_page_needs_no_other_file_and_escapes_what_it_shows(drawn, tmp_path):
     odd = tmp_path / "<script>alert(1)<" / "run & more"
     shutil.copytree(drawn.path, odd)
-    with with_drawing():
+    with with_drawing("svg"):
         succeeds("compare", odd, drawn.path, "--out", tmp_path / "c")
     text = (tmp_path / "c/comparison.html").read_text(encoding="utf-8")
     found = Page(text)
@@ -235,28 +236,44 @@ def test_a_comparison_page_needs_no_other_file_and_escapes_what_it_shows(drawn, 
     assert max(Counter(found.values("id")).values()) == 1
 
 
-DOLLARS = ["price in US$ and $", "$x^$", "a $\\frac b$ c", "_hidden", "100 %", "x\\n", "#", "µ²"]
+def series_figure(out: Path, **changes: object) -> tuple[rs.Run, str]:
+    """A run whose figures are composed, and the one of its series drawn as SVG."""
+    composed: list[object] = []
+
+    def keep(figure: object, kind: str) -> bytes:
+        composed.append(figure)
+        return BLANK_SVG
+
+    with with_drawing(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rnnscope.pipeline.render", keep)
+        run = rs.run(tiny(**changes), out=out)
+    names = [f["name"] for f in strict_json(run.path / "figures/figures.json")]
+    return run, render(composed[2 * names.index("series")], "svg").decode()
 
 
-@pytest.mark.parametrize("name", DOLLARS)
-def test_a_column_of_any_name_can_be_drawn(tmp_path, name):
+@pytest.mark.parametrize(
+    "name", ["price in US$ and $", "$x^$", "a $\\frac b$ c", "_hidden", "100 %", "x\\n", "µ²", "<b> & 'c'"]
+)
+def test_a_column_of_any_name_can_be_drawn_and_is_shown_as_it_is(tmp_path, name):
     path = write_csv(tmp_path / "d.csv", **{name: wave(120)})
-    with with_drawing():
-        run = rs.run(tiny(task=rs.Table(path=str(path), target=name, window=10)), out=tmp_path / "runs")
+    run, svg = series_figure(tmp_path / "runs", task=rs.Table(path=str(path), target=name, window=10))
     assert name in Page(run.report.read_text(encoding="utf-8")).words
+    assert name in Page(svg).words
 
 
-@pytest.mark.parametrize("name", ["_gru", "größe", "a-b-c", "x" * 60, "mean", "linear_autoregression", "test"])
+@pytest.mark.parametrize("name", ["_gru", "größe", "a-b-c", "x" * 24, "mean", "linear_autoregression", "test"])
 def test_a_model_of_any_legal_name_is_scored_drawn_and_compared(tmp_path, name):
-    with with_drawing():
-        run = rs.run(tiny(models={name: rs.GRU(hidden_size=3, num_layers=1)}), out=tmp_path)
+    run, _ = series_figure(tmp_path / "runs", models={name: rs.GRU(hidden_size=3, num_layers=1)})
+    with with_drawing("none"):
         succeeds("compare", run.path, "--out", tmp_path / "c")
     assert set(run.metrics["models"]) == {name}
     assert name in Page(run.report.read_text(encoding="utf-8")).words
     assert len(run.forecast(3, model=name)) == 3
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0"), (1.23456, "1.235"), (0.99432, "0.99432"), (1e-9, "1.00e-09")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.0, "0"), (1.23456, "1.235"), (0.99432, "0.99432"), (1e-9, "1.00e-09")]
+)
 def test_numbers_are_shown_with_the_digits_that_matter(value, text):
     assert number(value) == text
 

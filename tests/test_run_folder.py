@@ -16,7 +16,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import cli, png_size, run_folders, run_tiny, strict_json, succeeds, tiny, unfinished, with_drawing, without_drawing, write_yaml
+from helpers import (
+    cli,
+    png_size,
+    run_folders,
+    run_tiny,
+    strict_json,
+    succeeds,
+    tiny,
+    unfinished,
+    with_drawing,
+    without_drawing,
+    write_yaml,
+)
 from safetensors.torch import load_file, save_file
 
 import rnnscope as rs

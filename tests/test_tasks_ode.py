@@ -124,7 +124,10 @@ def test_training_only_trajectories_end_where_training_ends_and_unseen_ones_are_
     steps = len(data.series[0])
     assert (second.series, third.series) == (1, 2)
     assert second.stop == third.stop == first.stop <= test.start
-    assert [(s.series, s.start, s.stop) for s in data.parts.tests["unseen"]] == [(3, task.window, steps), (4, task.window, steps)]
+    assert [(s.series, s.start, s.stop) for s in data.parts.tests["unseen"]] == [
+        (3, task.window, steps),
+        (4, task.window, steps),
+    ]
 
 
 def test_training_sees_nothing_of_unseen_trajectories_nor_of_what_follows_the_training_part():

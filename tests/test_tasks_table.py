@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers import wave
 
 import rnnscope as rs
@@ -357,7 +358,38 @@ def test_dropping_leaves_out_exactly_the_rows_with_a_gap(tmp_path):
     np.testing.assert_array_equal(series.values[:, 0], wave(STEPS)[kept])
 
 
-@pytest.mark.parametrize("missing", ["error", "interpolate", "drop"])
+def test_masking_repeats_the_last_measured_value_and_remembers_what_was_measured(tmp_path):
+    series = record(with_gaps(tmp_path), missing="mask", **GAPS).series[0]
+    np.testing.assert_array_equal(series.times, np.arange(1, STEPS))
+    gaps, full = [7, 8, 20, STEPS - 1], wave(STEPS)
+    assert [int(t) for t in series.times[~series.observed[:, 0]]] == gaps
+    expected = full.copy()
+    expected[7] = expected[8] = full[6]
+    expected[20], expected[STEPS - 1] = full[19], full[STEPS - 2]
+    np.testing.assert_array_equal(series.values[:, 0], expected[1:])
+    assert np.isfinite(series.covariates).all()
+    assert list(np.flatnonzero(np.isnan(series.truth[:, 0])) + 1) == gaps
+
+
+def test_a_masked_value_is_nobody_s_target(tmp_path):
+    data = rs.Table(path=str(with_gaps(tmp_path)), missing="mask", window=5, **GAPS).prepare(Streams(0))
+    targets = data.encoded.targets[: len(data.series[0]) - 1, 0]
+    assert list(torch.isnan(targets).nonzero().flatten() + 2) == [7, 8, 20, STEPS - 1]
+    outputs = torch.randn(len(targets), 1, generator=torch.Generator().manual_seed(0))
+    seen = ~torch.isnan(targets)
+    expected = ((outputs[seen, 0] - targets[seen]) ** 2).mean()
+    torch.testing.assert_close(data.loss(outputs, targets[:, None]), expected)
+
+
+def test_the_notes_say_what_became_of_missing_values(tmp_path):
+    words = {"interpolate": "interpolation", "mask": "left out", "drop": "dropped"}
+    for policy, word in words.items():
+        notes = " ".join(record(with_gaps(tmp_path), missing=policy, **GAPS).notes)
+        assert "5 missing target values" in notes
+        assert word in notes
+
+
+@pytest.mark.parametrize("missing", ["error", "interpolate", "mask", "drop"])
 def test_an_infinite_value_is_refused_whatever_the_policy(tmp_path, missing):
     load = wave(STEPS)
     load[11] = -np.inf
@@ -365,7 +397,7 @@ def test_an_infinite_value_is_refused_whatever_the_policy(tmp_path, missing):
         record(csv(tmp_path, load=load), missing=missing)
 
 
-@pytest.mark.parametrize("missing", ["interpolate", "drop"])
+@pytest.mark.parametrize("missing", ["interpolate", "mask", "drop"])
 def test_a_column_without_any_value_is_refused(tmp_path, missing):
     path = csv(tmp_path, load=[np.nan] * STEPS, t=np.arange(STEPS))
     with pytest.raises(rs.DataError):
@@ -398,7 +430,9 @@ def test_an_embedded_series_loads_whole_and_finite_and_says_where_it_comes_from(
 def test_embedded_series_hold_published_values():
     def value(name, target, time, at):
         (series,) = rs.Embedded(dataset=name, target=target, time=time).record(np.random.default_rng(0)).series
-        return series.values[list(series.times.astype("datetime64[D]" if series.times.dtype.kind == "M" else float)).index(at), 0]
+        return series.values[
+            list(series.times.astype("datetime64[D]" if series.times.dtype.kind == "M" else float)).index(at), 0
+        ]
 
     assert value("sunspots", "sunspots", "year", 1957) == pytest.approx(190.2)
     assert value("nile", "flow", "year", 1913) == 456

@@ -170,7 +170,8 @@ def batch(
         folder = run_batch(chosen, out, lambda e, f: carry_out(e, f, quiet or as_json))
         found = json.loads((folder / "batch.json").read_text())
         lines = [f"{row['name']}: {row['verdict'] or row['error']}" for row in found["runs"]]
-        emit({"folder": str(folder), **found}, as_json, "\n".join([*lines, f"comparison: {folder / 'comparison.html'}"]))
+        page = folder / "comparison.html"
+        emit({"folder": str(folder), **found}, as_json, "\n".join([*lines, f"comparison: {page}"] if page.is_file() else lines))
         if any(row["error"] for row in found["runs"]):
             raise typer.Exit(2)
 

@@ -14,7 +14,7 @@ import pandas as pd
 from rnnscope.api import compare
 from rnnscope.core.errors import ConfigError, DataError, Interrupted, RnnscopeError, RunFolderError
 from rnnscope.experiment import Experiment
-from rnnscope.pipeline import open_folder
+from rnnscope.pipeline import check_device, open_folder
 from rnnscope.plotting import COLOURS, INK, MUTED, new_figure, render, style
 from rnnscope.results import Run
 from rnnscope.runs.folder import RunFolder
@@ -24,6 +24,8 @@ from rnnscope.tasks.table import read_table
 
 def run_batch(experiments: list[Experiment], out: Path, carry_out: Callable[[Experiment, RunFolder], None]) -> Path:
     """Carry out experiments one after the other into one folder; one that fails does not stop the others."""
+    for experiment in experiments:
+        check_device(experiment.device)
     parent = RunFolder.create(out, "batch", experiments[0].seed)
     rows: list[dict[str, Any]] = []
     for experiment in experiments:

@@ -156,7 +156,7 @@ def train(
     rows: list[dict[str, float]] = []
     if folder.has(f"{stem}.json"):
         kept = folder.read_json(f"{stem}.json")
-        trainer.restore(Checkpoint(folder.read_tensors(f"{stem}.safetensors"), kept["values"]))
+        trainer.restore(Checkpoint(folder.read_tensors(kept["tensors"]), kept["values"]))
         rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in kept["rows"]]
         folder.log(f"resumed {name} {repeat} after epoch {len(rows)}")
     spec: Any = experiment.trainer_of(name)
@@ -183,11 +183,14 @@ def train(
 
 
 def save_checkpoint(folder: RunFolder, stem: str, trainer: TrainingRun, rows: list[dict[str, float]]) -> None:
-    """Tensors first, then the JSON that makes them count; a pair that does not match is never read as one."""
+    """Tensors under a name of their own, then the JSON that points to them, then the former tensors go: one whole pair always stays."""
     checkpoint = trainer.checkpoint()
-    folder.remove(f"{stem}.json")
-    folder.write_tensors(f"{stem}.safetensors", checkpoint.tensors)
-    folder.write_json(f"{stem}.json", {"values": checkpoint.values, "rows": rows})
+    before = folder.read_json(f"{stem}.json")["tensors"] if folder.has(f"{stem}.json") else None
+    tensors = f"{stem}-epoch{len(rows)}.safetensors"
+    folder.write_tensors(tensors, checkpoint.tensors)
+    folder.write_json(f"{stem}.json", {"tensors": tensors, "values": checkpoint.values, "rows": rows})
+    if before not in (None, tensors):
+        folder.remove(before)
 
 
 def save_data(folder: RunFolder, experiment: Experiment, data: TrainingData) -> None:

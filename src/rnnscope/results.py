@@ -170,9 +170,9 @@ class Run:
             raise ConfigError(f"steps is {steps}", "at least 1", "ask for one step or more")
         name = model or self.best_model()
         network = self.model(name, repeat)
-        mode = getattr(self.experiment.evaluation, "closed_loop", ("stream",))[0]
+        modes = getattr(self.experiment.evaluation, "closed_loop", ()) or ("stream",)
         extended = _extend(data, series, steps, covariates)
-        forecaster = NetworkForecaster(network, extended, mode)
+        forecaster = NetworkForecaster(network, extended, modes[0])
         length = len(data.series[series])
         path = forecaster.run(series, np.array([length]), steps)[0]
         repeat = int(self.metrics["models"][name]["training"]["best_repeat"]) if repeat is None else repeat

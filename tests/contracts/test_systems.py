@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from known_systems import linear_map, logistic
 from safetensors.torch import load, save
 from torch import Tensor
 
 import rnnscope as rs
+from known_systems import linear_map, logistic
 from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.loops import FusedClosedLoop
 from rnnscope.core.system import FusedRollout, LinearReadout
@@ -348,7 +348,10 @@ def test_forward_is_the_rollout_from_the_initial_state(spec: ModelSpec) -> None:
     model = spec.build(Signature(INPUTS, OUTPUTS), generator()).double()
     inputs = drawn(BATCH, STEPS, INPUTS)
     (system,) = model.systems().values()
-    close(model(inputs), rs.rollout(system, inputs).outputs)
+    wanted = rs.rollout(system, inputs).outputs
+    close(model(inputs), wanted)
+    for last in (1, 2, STEPS):
+        close(model(inputs, last=last), wanted[:, -last:])
 
 
 FEEDBACKS = (forgetting(0), forgetting(1), integrating(0), integrating(2))

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from known_systems import DOUBLE, linear_map, rotation
 from torch import Tensor
 
 import rnnscope as rs
+from known_systems import DOUBLE, linear_map, rotation
 from rnnscope.core.loops import identity_feedback
 
 

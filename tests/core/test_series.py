@@ -14,7 +14,14 @@ from rnnscope.core.series import Representation, Series, Span, fit_representatio
 
 STEPS = 60
 CASES = [
-    dict(transform=transform, differences=differences, horizon=horizon, ahead=ahead, scaling=scaling, gaussian=gaussian)
+    {
+        "transform": transform,
+        "differences": differences,
+        "horizon": horizon,
+        "ahead": ahead,
+        "scaling": scaling,
+        "gaussian": gaussian,
+    }
     for transform, differences, horizon, ahead, scaling, gaussian in itertools.chain(
         itertools.product(["none", "sqrt", "log1p"], [0, 1, 2], [1, 3], [True], ["standard"], [False]),
         itertools.product(["none"], [0, 1, 2], [3], [False], ["minmax", "none"], [True]),
@@ -34,6 +41,15 @@ def series(variables: int = 2, covariates: int = 1, seed: int = 0, steps: int = 
         names=tuple(f"x{i}" for i in range(variables)),
         covariate_names=tuple(f"e{i}" for i in range(covariates)),
     )
+
+
+def with_gaps(one: Series) -> Series:
+    """The same with every fifth value not measured: the one before stands in."""
+    observed = np.ones_like(one.values, bool)
+    observed[4::5] = False
+    values = one.values.copy()
+    values[4::5] = values[3::5][: len(values[4::5])]
+    return dataclasses.replace(one, values=values, observed=observed)
 
 
 def fitted(one: Series, **fields: object) -> Representation:
@@ -124,6 +140,20 @@ def test_spreads_are_on_the_scale_of_the_level() -> None:
         outputs = np.concatenate([rng.standard_normal((5, 3)), np.log([[2.0, 3.0, 4.0]]).repeat(5, 0)], 1)
         unit = made.difference_scales[-1][0] if differences else 1.0
         np.testing.assert_allclose(made.spreads(outputs)[:, :, 0], unit * np.array([[2.0, 3.0, 4.0]]).repeat(5, 0))
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("differences", [0, 1, 2])
+def test_what_was_not_measured_is_no_target(horizon: int, differences: int) -> None:
+    one = with_gaps(series())
+    made = fitted(one, horizon=horizon, differences=differences)
+    found = made.targets(one).reshape(STEPS - horizon, horizon, 2)
+    for t in range(STEPS - horizon):
+        for lead in range(horizon):
+            assert np.isnan(found[t, lead]).all() == ((t + 1 + lead) % 5 == 4)
+    assert np.isfinite(made.inputs(one)).all()
+    assert np.isnan(one.truth[4::5]).all()
+    np.testing.assert_array_equal(one.truth[one.observed], one.values[one.observed])
 
 
 # the closed loop
@@ -226,8 +256,9 @@ def test_values_outside_the_domain_of_the_transform_are_refused(transform: str, 
 def test_encoding_in_chunks_is_encoding_in_one_piece(
     monkeypatch: pytest.MonkeyPatch, chunk: int, differences: int, horizon: int
 ) -> None:
-    for covariates, ahead in ((0, True), (1, True), (1, False)):
+    for covariates, ahead, gaps in ((0, True, False), (1, True, False), (1, False, False), (0, True, True)):
         given = tuple(series(covariates=covariates, seed=i, steps=n) for i, n in enumerate((57, 50, 22)))
+        given = tuple(with_gaps(one) for one in given) if gaps else given
         made = fit_representation(list(given), [Span(0, 0, 40)], differences=differences, horizon=horizon, ahead=ahead)
         whole = encode(given, made)
         with monkeypatch.context() as patch:
@@ -235,7 +266,7 @@ def test_encoding_in_chunks_is_encoding_in_one_piece(
             pieces = encode(given, made)
         assert pieces.offsets == whole.offsets == (0, 57, 107, 129)
         assert torch.equal(pieces.inputs, whole.inputs)
-        assert torch.equal(pieces.targets, whole.targets)
+        torch.testing.assert_close(pieces.targets, whole.targets, rtol=0, atol=0, equal_nan=True)
 
 
 @EACH_CASE

@@ -5,6 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
+import rnnscope as rs
 from known_systems import (
     DOUBLE,
     HENON_B,
@@ -17,9 +20,6 @@ from known_systems import (
     rotation,
     rotation_matrix,
 )
-from torch import Tensor
-
-import rnnscope as rs
 
 
 def nothing(batch: int, steps: int) -> Tensor:

@@ -47,15 +47,15 @@ def slow_windows(data: ForecastData, spans: tuple[Span, ...], stride: int, *, re
 
 
 CASES = [
-    dict(window=7),
-    dict(window=7, stride=3),
-    dict(window=5, horizon=3, stride=2),
-    dict(window=1, horizon=1),
-    dict(window=6, split=rs.Split(test=0.3, validation=0.2, calibration=0.2)),
-    dict(window=6, split=rs.Split(test=0.3, validation=0.2, gap=4), horizon=2),
-    dict(window=4, split=rs.Split(kind="blocked", blocks=6, validation=0.2)),
-    dict(window=4, split=rs.Split(kind="rolling", folds=4, fold=2)),
-    dict(window=4, split=rs.Split(by="series", test=0.34)),
+    {"window": 7},
+    {"window": 7, "stride": 3},
+    {"window": 5, "horizon": 3, "stride": 2},
+    {"window": 1, "horizon": 1},
+    {"window": 6, "split": rs.Split(test=0.3, validation=0.2, calibration=0.2)},
+    {"window": 6, "split": rs.Split(test=0.3, validation=0.2, gap=4), "horizon": 2},
+    {"window": 4, "split": rs.Split(kind="blocked", blocks=6, validation=0.2)},
+    {"window": 4, "split": rs.Split(kind="rolling", folds=4, fold=2)},
+    {"window": 4, "split": rs.Split(by="series", test=0.34)},
 ]
 EACH_CASE = pytest.mark.parametrize("case", CASES, ids=[str(i) for i in range(len(CASES))])
 

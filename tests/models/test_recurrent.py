@@ -54,7 +54,9 @@ def network_by_hand(system: RecurrentSystem, inputs: np.ndarray) -> np.ndarray:
     for index in range(system.num_layers):
         names = {"W": "weight_ih_l0", "U": "weight_hh_l0", "b": "bias_ih_l0", "c": "bias_hh_l0"}
         found = {short: held.get(f"layers.{index}.{name}") for short, name in names.items()}
-        layers.append({short: np.zeros(len(held[f"layers.{index}.weight_ih_l0"])) if v is None else v for short, v in found.items()})
+        layers.append(
+            {short: np.zeros(len(held[f"layers.{index}.weight_ih_l0"])) if v is None else v for short, v in found.items()}
+        )
     states = [np.zeros(system.layer_size) for _ in layers]
     outputs = []
     for t, x in enumerate(inputs):
@@ -177,7 +179,9 @@ def test_a_readout_is_found_beside_the_recurrent_layer(dtype: torch.dtype) -> No
 def test_a_time_first_module_is_read_with_the_batch_first() -> None:
     module = torch_module("gru", 2, torch.float64, batch_first=False)
     inputs = drawn(BATCH, STEPS, INPUTS)
-    torch.testing.assert_close(rs.rollout(rs.as_system(module), inputs).outputs, module(inputs.transpose(0, 1))[0].transpose(0, 1))
+    torch.testing.assert_close(
+        rs.rollout(rs.as_system(module), inputs).outputs, module(inputs.transpose(0, 1))[0].transpose(0, 1)
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,11 @@ def test_a_broken_stream_leaves_the_others_alone() -> None:
         drawn(1, seed=5, dtype=double),
     )
     one = torch.ones(1, 1, dtype=double)
-    state, taps, fed = drawn(4, 1, 3, seed=6, dtype=double), torch.zeros(4, 0, 1, dtype=double), drawn(4, 1, seed=7, dtype=double)
+    state, taps, fed = (
+        drawn(4, 1, 3, seed=6, dtype=double),
+        torch.zeros(4, 0, 1, dtype=double),
+        drawn(4, 1, seed=7, dtype=double),
+    )
     known = torch.zeros(4, STEPS, 0, dtype=double)
     before = batched_closed_loop(network, state, taps, fed, (0 * one, one, one[:, :0]), known)[0]
     state[2] = torch.nan

@@ -111,13 +111,14 @@ def by_steps(time: float) -> float:
 
 
 def test_a_delay_equation_follows_the_method_of_steps() -> None:
+    """With its kinks at 0, 1, 2, …, each a derivative smoother than the one before."""
     errors = []
-    for delay in (20, 40, 80):
-        path = integrate_delay(lambda x, old: -old, np.ones((1, delay + 1)), 1 / delay, 4 * delay, delay)
-        wanted = [by_steps(i / delay) for i in range(4 * delay + 1)]
+    for delay in (10, 20, 40):
+        path = integrate_delay(lambda x, old: -old, np.ones((1, delay + 1)), 1 / delay, 10 * delay, delay)
+        wanted = [by_steps(i / delay) for i in range(10 * delay + 1)]
         errors.append(float(np.abs(path[0] - wanted).max()))
-    assert errors[-1] < 2e-5
-    assert (orders(errors) > 1.9).all()  # not 4: the solution has a kink at 0, over which no cubic goes
+    assert errors[-1] < 1e-8
+    np.testing.assert_allclose(orders(errors), 4, atol=0.2)
 
 
 def test_halving_the_step_gains_order_four_on_a_smooth_delay_equation() -> None:

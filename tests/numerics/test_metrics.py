@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnscope.numerics.metrics import find_season, forecast_scores, naive_scale
+from rnnscope.numerics.metrics import find_season, forecast_scores, mean_seen, naive_scale
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -51,6 +51,26 @@ def test_what_has_no_scale_has_no_score() -> None:
     assert found["mse"] == 1.0
     both = np.concatenate([truth, noise(5, 1)], 1)
     assert np.isfinite(forecast_scores(both, both, 1.0)["r2"])  # of the variable that varies
+
+
+def test_steps_without_a_truth_do_not_count() -> None:
+    truth, forecast = noise(40, 1), noise(40, 1, seed=1)
+    gaps = truth.copy()
+    gaps[::3] = np.nan
+    kept = np.arange(40) % 3 > 0
+    assert forecast_scores(gaps, forecast, 2.0) == pytest.approx(forecast_scores(truth[kept], forecast[kept], 2.0))
+    nothing = forecast_scores(np.full((5, 1), np.nan), np.zeros((5, 1)), 1.0)
+    assert all(np.isnan(score) for score in nothing.values())
+
+
+def test_a_mean_of_what_is_seen_is_the_mean_of_the_rest() -> None:
+    values = noise(6, 5, 2)
+    values[1:4, :, 0] = np.nan
+    values[:, 2, 1] = np.nan
+    found = mean_seen(values, (0,))
+    assert found[0, 0] == pytest.approx(values[[0, 4, 5], 0, 0].mean())
+    assert np.isnan(found[2, 1])
+    assert found[3, 1] == pytest.approx(values[:, 3, 1].mean())
 
 
 def test_the_naive_forecast_has_a_scaled_error_of_one_on_its_own_part() -> None:

@@ -46,7 +46,9 @@ def test_the_statistic_is_the_mean_over_its_newey_west_error() -> None:
     difference = rng().standard_normal(100)
     lags, count = 4, 100  # floor(4 (100/100)^(2/9))
     mean = difference.mean()
-    covariance = [sum((difference[t] - mean) * (difference[t - k] - mean) for t in range(k, count)) / count for k in range(lags + 1)]
+    covariance = [
+        sum((difference[t] - mean) * (difference[t - k] - mean) for t in range(k, count)) / count for k in range(lags + 1)
+    ]
     variance = covariance[0] + 2 * sum((1 - k / (lags + 1)) * covariance[k] for k in range(1, lags + 1))
     assert diebold_mariano(difference, np.zeros(100))[0] == pytest.approx(mean / math.sqrt(variance / count))
 

@@ -1,5 +1,7 @@
 """Gradient training: what it computes, and that it can be stopped and resumed bit for bit."""
 
+import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 import rnnscope as rs
-from rnnscope.core.forecast import ForecastData
+from rnnscope.core.forecast import ForecastData, encode
 from rnnscope.core.interfaces import Checkpoint, ModelSpec, Record, TrainingOutcome
 from rnnscope.core.random import Streams
 from rnnscope.models.recurrent import RecurrentSystem
 from rnnscope.numerics.regression import ridge
+from rnnscope.pipeline import Stage, open_folder, walk
+from rnnscope.training import gradient_run
 from rnnscope.training.gradient_run import GradientRun
 
 WHOLE = 10_000  # a batch that holds every window
@@ -60,6 +64,16 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def numbers(records: list[Record]) -> list[dict[str, float]]:
     """What repeats: everything but the time taken."""
     return [{"epoch": r.epoch, **{k: v for k, v in r.values.items() if k != "seconds"}} for r in records]
+
+
+def with_gaps(data: ForecastData) -> ForecastData:
+    """The same data, some steps of which were not measured, unevenly over the parts."""
+    (one,) = data.series
+    observed = np.ones_like(one.values, bool)
+    for start, stop in ((10, 14), (30, 31), (50, 56), (60, 61), (75, 78)):
+        observed[start:stop] = False
+    series = (dataclasses.replace(one, observed=observed),)
+    return dataclasses.replace(data, series=series, encoded=encode(series, data.representation))
 
 
 def all_windows(data: ForecastData) -> tuple[Tensor, Tensor]:
@@ -124,7 +138,9 @@ def test_the_validation_part_is_never_trained_on() -> None:
 # what the loss is
 
 
-@pytest.mark.parametrize(("count", "burn_in", "first"), [("last", 0, 7), ("last", 3, 7), ("all", 0, 0), ("all", 3, 3), ("all", 99, 7)])
+@pytest.mark.parametrize(
+    ("count", "burn_in", "first"), [("last", 0, 7), ("last", 3, 7), ("all", 0, 0), ("all", 3, 3), ("all", 99, 7)]
+)
 def test_the_loss_counts_the_steps_it_says(count: str, burn_in: int, first: int) -> None:
     data = prepared()
     inputs, targets = all_windows(data)
@@ -197,6 +213,29 @@ def test_input_noise_has_the_size_asked_for() -> None:
     assert losses[1] - losses[0] == pytest.approx(0.25, rel=0.15)
 
 
+@pytest.mark.parametrize("gaps", [False, True])
+def test_looking_at_windows_in_batches_is_looking_at_all(monkeypatch: pytest.MonkeyPatch, gaps: bool) -> None:
+    data = with_gaps(prepared()) if gaps else prepared()
+    found = []
+    for size in (1024, 5):
+        monkeypatch.setattr(gradient_run, "EVALUATION_BATCH", size)
+        values = trained(data, epochs=1)[1][0].values
+        found.append([values["validation_loss"], values["test_loss"]])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_what_was_not_measured_is_not_trained_on() -> None:
+    data = with_gaps(prepared())
+    inputs, targets = all_windows(data)
+    seen = ~targets[:, -1].isnan()
+    assert 0 < seen.sum() < seen.numel()
+    outputs = rs.rollout(built(data), inputs).outputs[:, -1]
+    wanted = (outputs[seen] - targets[:, -1][seen]).square().mean().item()
+    assert loss_of_one_epoch(data) == pytest.approx(wanted, rel=1e-5)
+    model, _, _ = trained(data, learning_rate=0.02, **RIDGE)
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+
+
 # gradients
 
 
@@ -218,7 +257,6 @@ def test_one_step_is_minus_the_gradient_of_the_loss() -> None:
 
 def test_clipping_bounds_the_step_and_reports_the_norm_before() -> None:
     data = prepared()
-    inputs, _ = all_windows(data)
     free, bound = built(data), built(data)
     before = weights(free)
     unclipped = next(iter(started(data, free, epochs=1, batch_size=WHOLE, **STEEP)))
@@ -261,7 +299,9 @@ def test_truncation_carries_the_state_and_cuts_the_gradient() -> None:
     for start in range(0, length, truncation):
         run = rs.rollout(other, inputs[:, start : start + truncation], state.detach())
         state = run.final_state
-        gradients = torch.autograd.grad((run.outputs - targets[:, start : start + truncation]).square().mean(), list(other.parameters()))
+        gradients = torch.autograd.grad(
+            (run.outputs - targets[:, start : start + truncation]).square().mean(), list(other.parameters())
+        )
         with torch.no_grad():
             for parameter, gradient in zip(other.parameters(), gradients, strict=True):
                 parameter -= 0.1 * gradient
@@ -452,7 +492,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(situation: str) -> N
     assert len(wanted) >= 4
     for stop in (1, 3):
         first = started(data, built(data, spec), **fields)
-        early = [record for record, _ in zip(first, range(stop), strict=False)]
+        early = list(itertools.islice(first, stop))
         kept = through_disk(first.checkpoint())
         resumed_model = built(data, spec, seed=99)
         second = started(data, resumed_model, seed=99, **fields)  # nothing of its own start may matter
@@ -525,12 +565,11 @@ def test_a_checkpoint_can_be_restored_twice() -> None:
 def test_a_loss_that_leaves_the_finite_numbers_names_the_epoch_and_the_remedy() -> None:
     data = prepared()
     run = started(data, built(data, rs.Elman(nonlinearity="relu")), epochs=50, **{**STEEP, "learning_rate": 300.0})
-    seen = 0
+    losses: list[float] = []
     with pytest.raises(rs.TrainingError) as caught:
-        for record in run:
-            seen = record.epoch
-            assert np.isfinite(record.values["train_loss"])
-    assert f"epoch {seen + 1}:" in caught.value.found
+        losses.extend(record.values["train_loss"] for record in run)
+    assert np.isfinite(losses).all()
+    assert f"epoch {len(losses) + 1}:" in caught.value.found
     assert "trainer.learning_rate=30 (it is 300)" in caught.value.remedy
     assert "trainer.clip_norm=1" in caught.value.remedy
     assert caught.value.expected
@@ -543,8 +582,15 @@ class Blind(rs.SequenceModel):
         super().__init__()
         self.inner = nn.Linear(1, 1)
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
-        return self.inner(inputs)
+    def forward(
+        self,
+        inputs: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        rng: torch.Generator | None = None,
+        last: int | None = None,
+    ) -> Tensor:
+        return self.inner(inputs if last is None else inputs[:, -last:])
 
     def systems(self) -> dict[str, rs.DynamicalSystem]:
         return {}
@@ -565,10 +611,21 @@ def test_a_model_without_recurrence_is_trained_and_refused_what_it_cannot_do() -
 # whole experiments
 
 
-def test_another_model_in_the_experiment_changes_no_weight_of_the_first(small: rs.Experiment, tmp_path: Path) -> None:
-    alone = rs.run(small, out=tmp_path)
-    beside = rs.run(small, out=tmp_path, models={"first": rs.Elman(hidden_size=3, num_layers=1), **small.models})
-    twice = rs.run(small, out=tmp_path, num_seeds=2)
-    wanted = weights(alone.model("gru"))
-    assert equal(weights(beside.model("gru")), wanted)
-    assert equal(weights(twice.model("gru")), wanted)
+def trained_weights(experiment: rs.Experiment, folder: Path) -> dict[str, Tensor]:
+    """What a run has in model.safetensors, without the scores and figures that follow."""
+    run_folder = open_folder(experiment, folder)
+    for event in walk(experiment, run_folder):
+        if isinstance(event, Stage) and event.text.startswith("scoring"):
+            break
+    return run_folder.read_tensors("model.safetensors")
+
+
+def test_other_models_and_repeats_in_the_experiment_change_no_weight_of_the_first(small: rs.Experiment, tmp_path: Path) -> None:
+    alone = trained_weights(small, tmp_path)
+    assert {name.split("/")[0] for name in alone} == {"gru"}
+    more = small.but(models={"first": rs.Elman(hidden_size=3, num_layers=1), **small.models}, num_seeds=2)
+    beside = trained_weights(more, tmp_path)
+    assert {name.split("/")[0] for name in beside} == {"first", "gru"}
+    assert all(torch.equal(beside[name], tensor) for name, tensor in alone.items())
+    second = {name.replace("/0/", "/1/"): tensor for name, tensor in alone.items()}
+    assert not any(torch.equal(beside[name], tensor) for name, tensor in second.items())

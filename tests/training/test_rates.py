@@ -1,5 +1,6 @@
 """Learning-rate schedules and the cutting of streams."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_schedules_are_halfway_where_they_say() -> None:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_without_warmup_no_schedule_rises(schedule: Any) -> None:
     rates = [learning_rate(schedule, 1.0, 0.1, 0.0, k / 100, k // 30) for k in range(101)]
-    assert all(later <= earlier for earlier, later in zip(rates[:-1], rates[1:], strict=True))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
 
 
 def test_a_plateau_halves() -> None:
@@ -51,7 +52,7 @@ def test_the_warmup_rises_from_nearly_nothing_and_then_is_gone(schedule: Any) ->
 def test_a_stream_is_cut_into_stretches_that_fit(length: int, batch_size: int, truncation: int) -> None:
     count, steps = stretches(length, batch_size, truncation)
     assert 1 <= count <= batch_size
-    assert 1 <= steps
+    assert steps >= 1
     assert length - count < count * steps <= length
     assert count == 1 or steps >= truncation
 

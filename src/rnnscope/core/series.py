@@ -155,6 +155,8 @@ class Representation:
             z = np.where(series.observed, z, np.nan)
         if self.horizon == 1:
             return z[1:]
+        if len(z) <= self.horizon:
+            return np.empty((0, self.horizon * self.num_variables))
         windows = np.lib.stride_tricks.sliding_window_view(z[1:], self.horizon, axis=0)
         return windows.transpose(0, 2, 1).reshape(len(windows), -1)
 
@@ -264,7 +266,12 @@ def fit_representation(
             for s in spans
         ]
         scales.append(np.concatenate(pieces).std(0))
-        _check_constant(scales[-1], values, tuple(f"difference {order} of {n}" for n in names))
+        if not pieces or not sum(map(len, pieces)):
+            raise DataError(
+                "the training part holds no differences", f"more than {order} contiguous steps", "set task.differences=0"
+            )
+        level = (values - location) / scale
+        _check_constant(scales[-1], level, tuple(f"difference {order} of {n}" for n in names), 1e-13)
     return Representation(
         transform, differences, horizon, ahead, location, scale, covariate_location, covariate_scale, tuple(scales), gaussian
     )
@@ -278,10 +285,10 @@ def _fit_scale(values: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.nda
     return values.mean(0), values.std(0)
 
 
-def _check_constant(scale: np.ndarray, values: np.ndarray, names: tuple[str, ...]) -> None:
-    tiny = 1e-12 * np.maximum(1e-300, np.abs(values).max(0))
+def _check_constant(scale: np.ndarray, values: np.ndarray, names: tuple[str, ...], tolerance: float = 1e-12) -> None:
+    """Refuse a variable whose scale is nothing but rounding beside its values."""
     for v, name in enumerate(names):
-        if not scale[v] > (tiny[v] if not name.startswith("difference") else 0.0):
+        if not scale[v] > tolerance * max(float(np.abs(values[:, v]).max()), 1e-300):
             raise DataError(
                 f"'{name}' is constant ({values[0, v]:g}) over the training part",
                 "a series that varies",

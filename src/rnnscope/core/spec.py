@@ -1,5 +1,6 @@
 """Configuration objects: frozen, typed, and the same thing in Python, YAML, the run folder and `--set path=value`."""
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Self
 
@@ -45,7 +46,7 @@ def spec_error(cls: type[BaseModel], error: ValidationError, where: str = "") ->
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, RnnscopeError):
         return inner
-    parts = [str(p) for p in first["loc"]]
+    parts = [str(p) for p in first["loc"] if not _UNION_MEMBER.fullmatch(str(p))]
     path = ".".join([where, *parts] if where else parts)
     if first["type"] == "extra_forbidden":
         owner = _owner(cls, parts[:-1])
@@ -54,6 +55,10 @@ def spec_error(cls: type[BaseModel], error: ValidationError, where: str = "") ->
         return ConfigError(f"{cls.__name__} lacks the field '{path}'", "a value for it", f"give {path}=…")
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return ConfigError(f"{cls.__name__}: field '{path}' is {_short(first.get('input'))}", message, f"give {path} such a value")
+
+
+# pydantic puts the tried member of a union into the path: task.target.str
+_UNION_MEMBER = re.compile(r"str|int|float|bool|none|(tuple|list|dict|literal|constrained)[-\[].*")
 
 
 def _owner(cls: type[BaseModel], parts: list[str]) -> type[BaseModel]:
@@ -78,23 +83,9 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
     if not sign or not path.strip():
         raise ConfigError(f"'{text}' is no assignment", "path=value, e.g. models.gru.hidden_size=64", "add the '=value'")
     try:
-        return path.strip().split("."), _numbers(yaml.safe_load(value))
-    except yaml.YAMLError:
+        return path.strip().split("."), read_yaml(value)
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"the value in '{text}' is not YAML", "a number, word, or [list]", "quote it") from None
-
-
-def _numbers(value: Any) -> Any:
-    """YAML 1.1 reads '1e-3' as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value) if any(c.isdigit() for c in value) and value[:1] in "+-.0123456789" else value
-        except ValueError:
-            return value
-    if isinstance(value, list):
-        return [_numbers(v) for v in value]
-    if isinstance(value, dict):
-        return {k: _numbers(v) for k, v in value.items()}
-    return value
 
 
 def override(
@@ -139,21 +130,50 @@ def _assign(node: Any, path: list[str], value: Any, text: str, new: bool) -> Any
     return {**node, key: _assign(node[key], rest, value, text, new) if rest else value}
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader, reading 1e-3 as a number, which YAML 1.1 takes for a word."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Its counterpart, which quotes words that look like such numbers."""
+
+
+_SCIENTIFIC = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$")
+_Loader.yaml_implicit_resolvers = {  # dates stay words: a time is compared with those of the series
+    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _one in (_Loader, _Dumper):
+    _one.add_implicit_resolver("tag:yaml.org,2002:float", _SCIENTIFIC, list("-+0123456789."))
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values from YAML, by the safe loader."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def to_yaml(tree: Any) -> str:
     """Plain values as YAML, in the order given; `from_yaml` reads the same values back exactly."""
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def from_yaml(text: str, source: str) -> dict[str, Any]:
     """A YAML mapping; anything else is refused with the file's name."""
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        tree = read_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(
             f"{source} is not YAML: {str(error).splitlines()[0]}", "a YAML mapping", "see `rnnscope show sine`"
         ) from None
+    if isinstance(tree, dict) and not all(isinstance(key, str) for key in tree):
+        bad = next(key for key in tree if not isinstance(key, str))
+        raise ConfigError(f"{source} has the key {bad!r}", "words as keys", "quote it, or name a field")
     if not isinstance(tree, dict):
         raise ConfigError(
             f"{source} holds {type(tree).__name__}", "a YAML mapping with task, models, …", "see `rnnscope show sine`"
         )
-    return dict(_numbers(tree))
+    return tree

@@ -48,14 +48,20 @@ class SequenceModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, inputs: Float[Tensor, "B T X"], lengths: Tensor | None = None, *, rng: torch.Generator | None = None
-    ) -> Float[Tensor, "B T Y"]:
+        self,
+        inputs: Float[Tensor, "B T X"],
+        lengths: Tensor | None = None,
+        *,
+        rng: torch.Generator | None = None,
+        last: int | None = None,
+    ) -> Float[Tensor, "B K Y"]:
         """Outputs at every step from the initial state.
 
         Args:
             inputs: (batch, time, feature).
             lengths: valid steps of each row, where they differ.
             rng: source of dropout masks; without it dropout is off, also in training mode.
+            last: read out only so many of the last steps, K; all T when None.
         """
 
     @abstractmethod

@@ -38,7 +38,7 @@ class Windows(BatchSource):
 
     def __init__(self, encoded: EncodedSeries, starts: np.ndarray | range, length: int) -> None:
         self.encoded, self.starts, self.length = encoded, starts, length
-        self._reach = torch.arange(length, device=encoded.inputs.device)
+        self._inputs, self._targets = (_overlapping(t, length) for t in (encoded.inputs, encoded.targets))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -51,11 +51,16 @@ class Windows(BatchSource):
 
     def gather(self, indices: np.ndarray) -> Batch:
         first = torch.from_numpy(self.rows(indices)).to(self.encoded.inputs.device)
-        rows = first[:, None] + self._reach
-        return Batch(self.encoded.inputs[rows], self.encoded.targets[rows])
+        return Batch(self._inputs[first], self._targets[first])
 
     def to(self, device: torch.device) -> "Windows":
         return Windows(self.encoded.to(device), self.starts, self.length)
+
+
+def _overlapping(rows: Tensor, length: int) -> Tensor:
+    """A view (N - L + 1, L, features) of all windows of a tensor (N, features): no copy."""
+    count = max(0, len(rows) - length + 1)
+    return rows.as_strided((count, length, rows.shape[1]), (rows.stride(0), rows.stride(0), rows.stride(1)))
 
 
 class StreamSource(BatchSource):

@@ -41,6 +41,10 @@ class Story:
     def shade(self, model: str) -> str:
         return colour(list(self.results).index(model))
 
+    def has(self, array: str) -> bool:
+        """Whether the results hold an array."""
+        return all(array in r[0].arrays for r in self.results.values())
+
     @property
     def variable(self) -> str:
         name = self.data.series[0].names[0]
@@ -68,11 +72,12 @@ def forecast_figures(
         yield _sheet(story)
         yield _alone(story, "series", _series, _series_caption(story))
         chosen = evaluation.metrics["chosen_model"]
+        if story.has("generation_forecast"):
+            yield _alone(story, "generation", _generation, _generation_caption(story))
         if not story.leaky:
-            yield _alone(story, "closed_loop", _closed_loop, _closed_loop_caption(story))
-            if any("generation_forecast" in r[0].arrays for r in results.values()):
-                yield _alone(story, "generation", _generation, _generation_caption(story))
-            if any("lead_rmse" in r[0].arrays for r in results.values()):
+            if story.has("closed_loop_forecast"):
+                yield _alone(story, "closed_loop", _closed_loop, _closed_loop_caption(story))
+            if story.has("lead_rmse"):
                 yield _alone(story, "lead_times", _lead_times, _lead_caption(story))
             if "lower" in story.best_repeat(chosen).arrays:
                 yield _alone(story, "intervals", partial(_intervals, name=chosen), _interval_caption(story, chosen))
@@ -109,7 +114,9 @@ def _sheet(story: Story) -> Figure:
     panels: list[tuple[str, Panel]]
     if len(names) == 1:
         (name,) = names
-        second = ("phase space", _phase) if _phase_columns(story.data) is not None else ("closed loop", _closed_loop)
+        second: tuple[str, Panel] = ("phase space", _phase)
+        if _phase_columns(story.data) is None:
+            second = ("closed loop", _closed_loop) if story.has("closed_loop_forecast") else ("comparison", _comparison)
         panels = [
             ("series and split", _series),
             second,

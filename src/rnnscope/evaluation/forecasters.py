@@ -93,7 +93,7 @@ class NetworkForecaster(Forecaster):
         pieces = []
         for start in range(0, len(origins), size):
             context = self._tensor(self._contexts(series, origins[start : start + size]))
-            pieces.append(self.model(context)[:, -1].cpu().numpy())
+            pieces.append(self.model(context, last=1)[:, -1].cpu().numpy())
         return np.concatenate(pieces)
 
     def _stream_outputs(self, series: int, origins: np.ndarray) -> np.ndarray:
@@ -145,12 +145,12 @@ class NetworkForecaster(Forecaster):
     def _sliding(self, context: Tensor, exogenous: Tensor) -> Tensor:
         """Free run that re-reads the last window from the initial state at every step."""
         feedback = self.data.representation.feedback().like(context)
-        output = self.model(context)[:, -1]
+        output = self.model(context, last=1)[:, -1]
         found = [output]
         for e in exogenous.unbind(1):
             fed = feedback(context[:, -1], output, e)
             context = torch.cat([context[:, 1:], fed[:, None]], 1)
-            output = self.model(context)[:, -1]
+            output = self.model(context, last=1)[:, -1]
             found.append(output)
         return torch.stack(found, 1)
 

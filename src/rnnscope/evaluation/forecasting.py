@@ -1,9 +1,10 @@
 """Scores of forecasts: one step ahead, in closed loop, by lead time, with intervals; every number beside the baselines'."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import (
@@ -51,7 +52,7 @@ class Forecasting(EvaluationSpec):
     lead_times: NonNegative = 50
     origins: Positive = 40
     intervals: Literal["none", "adaptive", "conformal", "gaussian"] = "conformal"
-    level: PositiveFloat = 0.9
+    level: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     from_start: NonNegative = 0
     reference_variance: PositiveFloat | None = None
 
@@ -90,7 +91,8 @@ class Forecasting(EvaluationSpec):
                 if forecast.shape[1] > 1:
                     errors = mean_seen((truth - forecast) ** 2, (0, 2))
                     scores["test_by_lead"] = {f"rmse_{k + 1}": float(np.sqrt(e)) for k, e in enumerate(errors)}
-        for loop_name, forecaster in loops.items():
+        leaky = data.parts.leaky_seed is not None
+        for loop_name, forecaster in ({} if leaky else loops).items():
             for name, spans in data.parts.tests.items():
                 if name not in ("test", "unseen"):
                     continue
@@ -109,12 +111,12 @@ class Forecasting(EvaluationSpec):
             ((truth, run),) = self._free_runs(data, next(iter(loops.values())), (whole,), everything=True)
             scores["generation"] = self._scores(truth, run, scale)
             arrays["generation_forecast"] = run
-        if self.lead_times and loops:
+        if self.lead_times and loops and not leaky:
             arrays["lead_rmse"] = self._by_lead(data, next(iter(loops.values())))
         if figures:
             arrays["train_forecast"], arrays["train_steps"] = self._train_part(data, one)
             settings = IntervalSettings(self.intervals, self.level)
-            if self.intervals != "none":
+            if self.intervals != "none" and not leaky:
                 report = interval_report(data, one, settings)
                 scores["intervals"] = report.scores
                 arrays |= report.arrays
@@ -209,8 +211,9 @@ def one_step_pairs(data: ForecastData, forecaster: Forecaster, spans: tuple[Span
     for span in spans:
         origins = np.arange(max(span.start, data.representation.first + 1), span.stop - horizon + 1)
         if data.parts.leaky_seed is not None:
-            offset = data.encoded.offsets[span.series]
-            origins = np.asarray(data.monitor.starts) - offset + data.window  # type: ignore[union-attr]
+            offset, after = data.encoded.offsets[span.series : span.series + 2]
+            drawn = np.asarray(data.monitor.starts)  # type: ignore[union-attr]
+            origins = drawn[(drawn >= offset) & (drawn < after)].astype(np.int64) - offset + data.window
         forecasts.append(forecaster.one_step(span.series, origins))
         truths.append(data.series[span.series].truth[origins[:, None] + np.arange(horizon)])
     return np.concatenate(truths), np.concatenate(forecasts)

@@ -73,7 +73,9 @@ def interval_report(data: ForecastData, forecaster: Forecaster, settings: Interv
     truth = data.series[span.series].truth[origins]
     center = representation.level(forecaster.one_step(span.series, origins)[:, 0])
     spans, in_sample = calibration_spans(data)
-    if settings.kind == "gaussian" and representation.gaussian and isinstance(forecaster, NetworkForecaster):
+    gaussian = settings.kind == "gaussian" and representation.gaussian and isinstance(forecaster, NetworkForecaster)
+    if gaussian:
+        assert isinstance(forecaster, NetworkForecaster)
         spread = representation.spreads(forecaster.outputs(span.series, origins))[:, 0]
         widths = float(stats.norm.ppf(0.5 + settings.level / 2)) * spread
     else:
@@ -93,7 +95,7 @@ def interval_report(data: ForecastData, forecaster: Forecaster, settings: Interv
         "nominal": settings.level,
         "coverage": float(covered.mean()),
         "mean_width": float(np.mean(upper - lower)),
-        "calibrated_in_sample": float(in_sample and settings.kind != "gaussian"),
+        "calibrated_in_sample": float(in_sample and not gaussian),
     }
     return IntervalReport(scores, {"lower": lower, "upper": upper})
 

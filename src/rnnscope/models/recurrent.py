@@ -89,11 +89,25 @@ class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadou
         skip: int = 0,
     ) -> None:
         super().__init__()
+        with torch.random.fork_rng(devices=[]):  # torch fills new layers from the global generator; it is put back
+            self._make_layers(kind, input_size, hidden_size, output_size, num_layers, bias, readout_bias, skip)
         self.kind: CellKind = kind
         self.hidden_size, self.num_layers, self.skip, self.dropout = hidden_size, num_layers, skip, dropout
         self.input_size, self.output_size = input_size, output_size
         self.layer_size = hidden_size * (2 if kind == "lstm" else 1)
         self.state_size = num_layers * self.layer_size + skip * input_size
+
+    def _make_layers(
+        self,
+        kind: CellKind,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        num_layers: int,
+        bias: bool,
+        readout_bias: bool,
+        skip: int,
+    ) -> None:
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList(make_layer(kind, size, hidden_size, bias) for size in sizes)
         self.head = nn.Linear(hidden_size, output_size, bias=readout_bias)
@@ -134,47 +148,66 @@ class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadou
     def systems(self) -> dict[str, DynamicalSystem]:
         return {"network": self}
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
-        return self.fused_rollout(inputs, self.initial_state(inputs.shape[0]), rng)[0]
+    def forward(
+        self,
+        inputs: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        rng: torch.Generator | None = None,
+        last: int | None = None,
+    ) -> Tensor:
+        top, _ = self._run_layers(inputs, None, rng)
+        taps = self._unfold_taps(inputs, None) if self.skip else None
+        if last is not None:
+            top, taps = top[:, -last:], None if taps is None else taps[:, -last:]
+        return self._read(top, taps)
 
     def fused_rollout(self, inputs: Tensor, state: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        top, final, taps = self._run_layers(inputs, state, rng)
-        outputs = self.head(top)
-        if self.taps is not None and taps is not None:
-            outputs = outputs + self.taps(taps)
-        return outputs, final
+        top, finals = self._run_layers(inputs, state, rng)
+        if not self.skip:
+            return self._read(top, None), torch.cat(finals, -1)
+        taps = self._unfold_taps(inputs, state)
+        return self._read(top, taps), torch.cat([*finals, taps[:, -1]], -1)
 
-    def _run_layers(self, inputs: Tensor, state: Tensor, rng: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The top layer's outputs, the final state and, where there are taps, their values at every step."""
+    def _read(self, top: Tensor, taps: Tensor | None) -> Tensor:
+        output = self.head(top)
+        return output if self.taps is None or taps is None else output + self.taps(taps)
+
+    def _run_layers(self, inputs: Tensor, state: Tensor | None, rng: torch.Generator | None) -> tuple[Tensor, list[Tensor]]:
+        """The top layer's outputs and each layer's final h (and c); without a state, torch's own zeros begin."""
         finals: list[Tensor] = []
         below = inputs
-        for index, (own, layer) in enumerate(zip(self._layer_states(state), self.recurrent_layers(), strict=True)):
+        own = [None] * self.num_layers if state is None else self._layer_states(state)
+        for index, (start, layer) in enumerate(zip(own, self.recurrent_layers(), strict=True)):
             if index and self.training and self.dropout and rng is not None:
                 below = below * self._dropout_mask(below, rng)
-            parts = [part[None].contiguous() for part in own.split(self.hidden_size, -1)]
-            below, last = layer(below, tuple(parts) if self.kind == "lstm" else parts[0])
+            if start is None:
+                below, last = layer(below)
+            else:
+                parts = [part[None].contiguous() for part in start.split(self.hidden_size, -1)]
+                below, last = layer(below, tuple(parts) if self.kind == "lstm" else parts[0])
             finals.extend(part[0] for part in (last if self.kind == "lstm" else (last,)))
-        if not self.skip:
-            return below, torch.cat(finals, -1), None
-        taps = self._unfold_taps(inputs, state)
-        return below, torch.cat([*finals, taps[:, -1]], -1), taps
+        return below, finals
 
     def _dropout_mask(self, like: Tensor, rng: torch.Generator) -> Tensor:
         keep = 1 - self.dropout
         return (torch.rand(like.shape, generator=rng, device=like.device) < keep).to(like.dtype) / keep
 
-    def _unfold_taps(self, inputs: Tensor, state: Tensor) -> Tensor:
+    def _unfold_taps(self, inputs: Tensor, state: Tensor | None) -> Tensor:
         """(B, T, K·X): at each step the K latest inputs, newest first, reaching back into the state's taps."""
         batch, _, width = inputs.shape
-        past = self._tap_state(state).reshape(batch, self.skip, width).flip(1)
+        if state is None:
+            past = inputs.new_zeros(batch, self.skip, width)
+        else:
+            past = self._tap_state(state).reshape(batch, self.skip, width).flip(1)
         series = torch.cat([past[:, 1:], inputs], 1)
         return series.unfold(1, self.skip, 1).flip(-1).transpose(2, 3).reshape(batch, inputs.shape[1], -1)
 
     # the linear readout
 
     def readout_features(self, inputs: Tensor) -> Tensor:
-        top, _, taps = self._run_layers(inputs, self.initial_state(inputs.shape[0]), None)
-        return top if taps is None else torch.cat([top, taps], -1)
+        top, _ = self._run_layers(inputs, None, None)
+        return torch.cat([top, self._unfold_taps(inputs, None)], -1) if self.skip else top
 
     def set_readout(self, weight: Tensor, bias: Tensor) -> None:
         with torch.no_grad():

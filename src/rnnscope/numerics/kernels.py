@@ -132,7 +132,7 @@ def closed_loop(
     dtype = network.drive.dtype
 
     def plain(tensor: Tensor) -> np.ndarray:
-        return np.array(tensor.detach().cpu().to(dtype), order="C")
+        return np.array(tensor.detach().cpu().to(dtype).numpy(), order="C")
 
     own_state, own_taps, fed = plain(state), plain(taps), plain(input)
     carry, from_output, from_exogenous = (plain(matrix.T) for matrix in feedback)

@@ -100,7 +100,7 @@ def fit_autoregression(
         floor = np.finfo(float).eps ** 2 * np.maximum(targets.var(0), 1e-300)
         n, k = len(design), design.shape[1] + 1
         penalty = k * (np.log(n) if criterion == "bic" else 2.0)
-        score = float(n * np.log(np.maximum(residual, floor)).sum() + penalty * targets.shape[1])
+        score = float(n * np.log(np.maximum(residual, np.maximum(floor, 1e-300))).sum() + penalty * targets.shape[1])
         if best is None or score < best.score:
             best = LinearAutoregression(order, weights, intercept, score)
     assert best is not None

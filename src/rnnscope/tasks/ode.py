@@ -23,7 +23,8 @@ class ODETask(ForecastTask):
     Fields:
         dt: integration step. duration: of each trajectory, in the same unit. sample_every: steps between observations.
         method: rk4 (classical, order 4) or euler (order 1). transient: time dropped before the first observation.
-        initial: state at time 0. observed: names of the variables that are forecast; the others are kept beside them.
+        initial: state at time 0 (empty: the system's own). observed: names of the variables that are forecast (empty: all);
+            the others are kept beside them.
         noise_sd: of Gaussian observation noise, relative to each variable's standard deviation.
         num_trajectories: training trajectories in all, the first included. num_unseen: test trajectories of which training
             sees nothing, scored as the test set "unseen". spread: half-width of the box of further initial values; unseen_spread:
@@ -65,9 +66,10 @@ class ODETask(ForecastTask):
         for name in self.observed:
             if name not in names:
                 raise unknown_name("variable", name, names)
-        if len(self.initial) != len(names):
+        initial = self.initial or self.default_initial()
+        if len(initial) != len(names):
             raise ConfigError(
-                f"task.initial has {len(self.initial)} values", f"{len(names)}: {', '.join(names)}", "give one value each"
+                f"task.initial has {len(initial)} values", f"{len(names)}: {', '.join(names)}", "give one value each"
             )
         spread, unseen_spread = self.spread, self.unseen_spread or self.spread
         for box in (spread, unseen_spread):
@@ -76,8 +78,8 @@ class ODETask(ForecastTask):
         count = self.num_trajectories + self.num_unseen
         drawn = rng.uniform(-1, 1, (count, len(names)))
         widths = np.where(np.arange(count)[:, None] < self.num_trajectories, np.asarray(spread), np.asarray(unseen_spread))
-        starts = np.asarray(self.initial) + widths * drawn
-        starts[0] = self.initial
+        starts = np.asarray(initial) + widths * drawn
+        starts[0] = initial
         forcing = self.forcings(count, rng)
         states, times = self.simulate(starts, forcing)
         self._check(states)
@@ -93,9 +95,24 @@ class ODETask(ForecastTask):
             ),
         )
 
+    def default_initial(self) -> tuple[float, ...]:
+        """The state at time 0 where `initial` is empty."""
+        return ()
+
+    def num_steps(self) -> tuple[int, int]:
+        """Integration steps dropped as transient, and kept."""
+        kept = round(self.duration / self.dt)
+        if kept <= self.sample_every:
+            raise DataError(
+                f"a duration of {self.duration:g} at dt {self.dt:g} gives {kept} steps",
+                "at least two observations: a trajectory too short is no series",
+                "set task.duration longer, or task.dt smaller",
+            )
+        return round(self.transient / self.dt), kept
+
     def simulate(self, starts: np.ndarray, forcing: Any) -> tuple[np.ndarray, np.ndarray]:
         """States at the observed times, (B, T, S), and the times."""
-        skipped, kept = round(self.transient / self.dt), round(self.duration / self.dt)
+        skipped, kept = self.num_steps()
         with np.errstate(over="ignore", invalid="ignore"):
             path = integrate(lambda s, t: self.derivative(s, t, np, forcing), starts, self.dt, skipped + kept - 1, self.method)
         rows = np.arange(skipped, skipped + kept, self.sample_every)
@@ -114,20 +131,21 @@ class ODETask(ForecastTask):
         self, states: np.ndarray, times: np.ndarray, inputs: np.ndarray | None, rng: np.random.Generator
     ) -> list[Series]:
         names = self.variables()
-        seen = [names.index(n) for n in self.observed]
+        observed = self.observed or names
+        seen = [names.index(n) for n in observed]
         found = []
         for b, path in enumerate(states):
             clean = path[:, seen]
             values = clean + self.noise_sd * clean.std(0) * rng.standard_normal(clean.shape) if self.noise_sd else clean
             known = np.empty((len(times), 0)) if inputs is None else inputs[b][:, None]
-            hidden = {n: path[:, i] for i, n in enumerate(names) if n not in self.observed}
+            hidden = {n: path[:, i] for i, n in enumerate(names) if n not in observed}
             found.append(
                 Series(
                     values,
                     known,
                     times,
                     f"trajectory {b + 1}",
-                    self.observed,
+                    observed,
                     () if inputs is None else ("forcing",),
                     clean if self.noise_sd else None,
                     hidden,
@@ -168,8 +186,11 @@ class DrivenOscillator(ODETask):
 
     def derivative(self, state: Any, time: float, xp: Any, forcing: Any) -> Any:
         x, v = state[..., 0], state[..., 1]
-        force, frequency = (self.force, self.frequency) if forcing is None else (forcing[:, 0], forcing[:, 1])
-        return xp.stack([v, force * np.cos(frequency * time) - 2 * self.gamma * v - x], -1)
+        if forcing is None:
+            drive: Any = self.force * float(np.cos(self.frequency * time))
+        else:
+            drive = forcing[:, 0] * np.cos(forcing[:, 1] * time)
+        return xp.stack([v, drive - 2 * self.gamma * v - x], -1)
 
 
 class Pendulum(ODETask):
@@ -287,10 +308,9 @@ class Lorenz96(ODETask):
     def model_post_init(self, context: Any) -> None:
         if self.size < 4:
             raise ConfigError(f"task.size is {self.size}", "at least 4 variables on the ring", "set task.size=8")
-        if not self.initial:
-            object.__setattr__(self, "initial", tuple(self.force + 0.01 * (i == 0) for i in range(self.size)))
-        if not self.observed:
-            object.__setattr__(self, "observed", self.variables())
+
+    def default_initial(self) -> tuple[float, ...]:
+        return tuple(self.force + 0.01 * (i == 0) for i in range(self.size))
 
     def variables(self) -> tuple[str, ...]:
         return tuple(f"x{i + 1}" for i in range(self.size))
@@ -330,14 +350,15 @@ class MackeyGlass(ODETask):
                 "rk4 and dt <= delay/2",
                 "set task.dt smaller",
             )
-        skipped, kept = round(self.transient / self.dt), round(self.duration / self.dt)
+        skipped, kept = self.num_steps()
         history = np.repeat(starts, delay_steps + 1, axis=1)
-        path = integrate_delay(
-            lambda x, old: self.beta * old / (1 + np.abs(old) ** self.exponent) - self.gamma * x,
-            history,
-            self.dt,
-            skipped + kept - 1,
-            delay_steps,
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            path = integrate_delay(
+                lambda x, old: self.beta * old / (1 + np.abs(old) ** self.exponent) - self.gamma * x,
+                history,
+                self.dt,
+                skipped + kept - 1,
+                delay_steps,
+            )
         rows = np.arange(skipped, skipped + kept, self.sample_every)
         return path[:, rows, None], rows * self.dt

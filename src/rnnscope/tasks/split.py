@@ -62,6 +62,8 @@ class Split(Spec):
         _require(joined["test"], "test", horizon)
         tests = {"test": tuple(joined["test"])}
         for name, bounds in self.segments.items():
+            if name in ("test", "unseen", "closed_loop", "intervals", "generation"):
+                raise ConfigError(f"a segment is called '{name}'", "a name of its own", "rename it in task.split.segments")
             tests[name] = tuple(self._segment(series, joined["test"], name, bounds))
         return Parts(tuple(joined["train"]), tuple(joined["validation"]), tuple(joined["calibration"]), tests)
 
@@ -77,7 +79,14 @@ class Split(Spec):
             return self._blocked(index, len(series))
         if self.kind == "rolling":
             return self._rolling(index, len(series), window)
-        return self._in_order(index, 0, len(series), self._cut(series, window, horizon))
+        cut = self._cut(series, window, horizon)
+        if not 0 < cut < len(series):
+            raise DataError(
+                f"the test part of '{series.name}' would begin at step {cut} of {len(series)}",
+                "steps before and after it",
+                "change task.split.test, test_steps or test_from",
+            )
+        return self._in_order(index, 0, len(series), cut)
 
     def _cut(self, series: Series, window: int, horizon: int) -> int:
         if self.test_from is not None:

@@ -1,5 +1,7 @@
 """One's own series from CSV, Parquet, NPY or NPZ, and the embedded real ones (scope A10)."""
 
+import zipfile
+import zlib
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +58,12 @@ class Table(ForecastTask):
             if column is not None:
                 _require_column(frame, column, source)
         targets = self._targets(frame, source)
+        frame = frame.assign(**{c: _numeric(frame[c], c, source) for c in dict.fromkeys([*targets, *self.covariates])})
+        if self.series is not None and frame[self.series].isna().any():
+            row = int(np.flatnonzero(frame[self.series].isna().to_numpy())[0])
+            raise DataError(
+                f"column '{self.series}' of {source} names no series at row {row + 1}", "a series in every row", "mend the file"
+            )
         groups = [(source, frame)] if self.series is None else [(str(k), g) for k, g in frame.groupby(self.series, sort=False)]
         found = [self._one(group.reset_index(drop=True), name, targets, source) for name, group in groups]
         interval = self.sampling_interval or _uniform_interval(found[0].times)
@@ -98,7 +106,7 @@ class Table(ForecastTask):
 
     def _one(self, frame: pd.DataFrame, name: str, targets: tuple[str, ...], source: str) -> Series:
         columns = list(dict.fromkeys([*targets, *self.covariates]))
-        numbers = pd.DataFrame({c: _numeric(frame[c], c, source) for c in columns})
+        numbers = frame[columns]
         times = np.arange(len(frame), dtype=np.float64) if self.time is None else _times(frame[self.time], self.time, source)
         observed: np.ndarray | None = None
         keep: Any = np.ones(len(frame), bool)
@@ -124,12 +132,19 @@ class Table(ForecastTask):
                 numbers = numbers.ffill()
             keep = ~numbers.isna().to_numpy().any(1)
         numbers, times = numbers[keep], times[keep]
+        if not len(numbers):
+            empty = next((c for c in columns if frame[c].isna().all()), columns[0])
+            raise DataError(
+                f"column '{empty}' of {source} holds no number in series '{name}'",
+                "values",
+                "choose another column, or mend the file",
+            )
         observed = observed if observed is None else observed[keep]
         if self.time is not None:
             _check_increasing(times, self.time, source)
         return Series(
             numbers[list(targets)].to_numpy(np.float64),
-            numbers[list(self.covariates)].to_numpy(np.float64).reshape(len(numbers), -1),
+            numbers[list(self.covariates)].to_numpy(np.float64).reshape(len(numbers), len(self.covariates)),
             times,
             name,
             targets,
@@ -180,7 +195,7 @@ def read_table(path: str) -> pd.DataFrame:
         frame = _read(file)
     except ImportError:
         raise DataError(f"'{path}' needs a Parquet reader", "the package pyarrow", "pip install 'rnnscope[parquet]'") from None
-    except (ValueError, OSError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, EOFError, KeyError, pd.errors.ParserError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"'{path}' cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             f"a well-formed {file.suffix} file",
@@ -195,21 +210,27 @@ def _read(file: Path) -> pd.DataFrame:
     suffix = file.suffix.lower()
     if suffix == ".parquet":
         return pd.read_parquet(file)
-    if suffix == ".npy":
-        array = np.load(file, allow_pickle=False)
-        return pd.DataFrame(array, columns=["x"] if array.ndim == 1 else [f"x{i + 1}" for i in range(array.shape[1])])
-    if suffix == ".npz":
-        with np.load(file, allow_pickle=False) as archive:
-            columns: dict[str, np.ndarray] = {}
-            for name in archive.files:
-                array = archive[name]
-                wide = array.ndim == 2 and array.shape[1] > 1
-                columns |= {f"{name}{i + 1}": array[:, i] for i in range(array.shape[1])} if wide else {name: array.reshape(-1)}
-            return pd.DataFrame(columns)
+    if suffix in (".npy", ".npz"):
+        with file.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile) != (suffix == ".npz"):
+                raise ValueError(f"its content is no {suffix} archive")
+            arrays = {name: loaded[name] for name in loaded.files} if suffix == ".npz" else {"x": loaded}
+        return pd.DataFrame(dict(column for name, array in arrays.items() for column in _columns(name, array)))
     with file.open(encoding="utf-8") as lines:
-        preamble = next((n for n, line in enumerate(lines) if not line.startswith("#")), 0)
-    separator = {".txt": None, ".tsv": "\t"}.get(suffix, ",")
-    return pd.read_csv(file, sep=separator, engine="c" if separator else "python", skiprows=preamble)
+        head = iter(enumerate(lines))
+        preamble, header = next(((n, line) for n, line in head if not line.startswith("#")), (0, ""))
+    separator = {".tsv": "\t", ".csv": ","}.get(suffix) or next((mark for mark in "\t;," if mark in header), r"\s+")
+    return pd.read_csv(file, sep=separator, skiprows=preamble)
+
+
+def _columns(name: str, array: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """A 1-D array as one column, a 2-D one as a column each."""
+    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):
+        raise ValueError(f"'{name}' has {getattr(array, 'ndim', 0)} axes where 1 (time) or 2 (time, column) can be read")
+    if array.ndim == 1 or array.shape[1] == 1:
+        return [(name, array.reshape(-1))]
+    return [(f"{name}{i + 1}", array[:, i]) for i in range(array.shape[1])]
 
 
 def _require_column(frame: pd.DataFrame, column: str, source: str) -> None:
@@ -224,6 +245,10 @@ def _require_column(frame: pd.DataFrame, column: str, source: str) -> None:
 
 
 def _numeric(column: pd.Series, name: str, source: str) -> np.ndarray:
+    if pd.api.types.is_complex_dtype(column):
+        raise DataError(
+            f"column '{name}' of {source} holds complex numbers", "real numbers", "give real and imaginary part a column each"
+        )
     numbers = pd.to_numeric(column, errors="coerce")
     text = numbers.isna() & column.notna()
     if text.any():
@@ -240,8 +265,9 @@ def _times(column: pd.Series, name: str, source: str) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(np.float64)
     if pd.api.types.is_datetime64_any_dtype(column):
-        return column.to_numpy("datetime64[ns]")
-    dates = pd.to_datetime(column, errors="coerce", format="ISO8601")
+        plain = column if column.dt.tz is None else column.dt.tz_convert("UTC").dt.tz_localize(None)
+        return plain.to_numpy("datetime64[ns]")
+    dates = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
     if dates.isna().any():
         row = int(np.flatnonzero(dates.isna().to_numpy())[0])
         raise DataError(
@@ -249,9 +275,7 @@ def _times(column: pd.Series, name: str, source: str) -> np.ndarray:
             "numbers or ISO dates",
             "mend that row",
         )
-    return (
-        dates.dt.tz_localize(None).to_numpy("datetime64[ns]") if dates.dt.tz is not None else dates.to_numpy("datetime64[ns]")
-    )
+    return dates.dt.tz_localize(None).to_numpy("datetime64[ns]")
 
 
 def _check_increasing(times: np.ndarray, name: str, source: str) -> None:

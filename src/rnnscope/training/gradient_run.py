@@ -21,7 +21,7 @@ from rnnscope.core.interfaces import (
     TrainingRun,
 )
 from rnnscope.core.random import Streams, numpy_state, set_numpy_state
-from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Spec
+from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Spec
 from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, rollout
 from rnnscope.training.passes import free_running_outputs, solve_readout
 from rnnscope.training.rates import Schedule, chunks, learning_rate, stretches
@@ -39,7 +39,7 @@ class GradientSettings(Spec):
     learning_rate: PositiveFloat = 1e-3
     momentum: NonNegativeFloat = 0.9
     nesterov: bool = True
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
     schedule: Schedule = "constant"
     final_rate: PositiveFloat = 0.01
@@ -138,14 +138,14 @@ class GradientRun(TrainingRun):
     def _window_loss(self, batch: Batch) -> Tensor:
         s = self.settings
         inputs = self._noisy(batch.inputs)
+        kept = 1 if s.count == "last" else max(1, inputs.shape[1] - s.burn_in)
         if s.free_run and self.data.feedback is not None:
             outputs = free_running_outputs(
                 self._system(), inputs, self.data.feedback, s.free_run, self._teacher_probability(), self.noise
             )
         else:
-            outputs = self.model(inputs, rng=self.noise)
-        first = outputs.shape[1] - (1 if s.count == "last" else max(1, outputs.shape[1] - s.burn_in))
-        return self.data.loss(outputs[:, first:], batch.targets[:, first:])
+            outputs = self.model(inputs, rng=self.noise, last=kept)
+        return self.data.loss(outputs[:, -kept:], batch.targets[:, -kept:])
 
     def _stream_epoch(self) -> dict[str, float]:
         s, system = self.settings, self._system()
@@ -220,6 +220,12 @@ class GradientRun(TrainingRun):
                 "an Elman, LSTM, GRU or echo state network",
                 "set trainer.readout_start=random",
             )
+        if self.data.signature.output_size != self.train.gather(np.zeros(1, np.int32)).targets.shape[-1]:
+            raise ConfigError(
+                "trainer.readout_start is ridge, but the outputs are not the targets (a Gaussian head)",
+                "head point",
+                "set trainer.readout_start=random",
+            )
         burn_in = self.settings.burn_in if self.settings.count == "all" or self.settings.carry_state else None
         solve_readout(self.model, self.model, self.data, self.settings.readout_ridge, burn_in, self.settings.carry_state)
 
@@ -229,9 +235,9 @@ class GradientRun(TrainingRun):
     def _loss_on(self, source: BatchSource) -> float:
         total, counted = 0.0, 0
         for batch in source.batches(EVALUATION_BATCH):
-            outputs = self.model(batch.inputs)
+            outputs = self.model(batch.inputs, last=batch.counted)
             weight = len(batch.inputs) * batch.counted
-            total += float(self.data.loss(outputs[:, -batch.counted :], batch.targets[:, -batch.counted :])) * weight
+            total += float(self.data.loss(outputs, batch.targets[:, -batch.counted :])) * weight
             counted += weight
         return total / counted
 
@@ -302,12 +308,12 @@ class GradientRun(TrainingRun):
     def restore(self, checkpoint: Checkpoint) -> None:
         tensors, values = checkpoint.tensors, checkpoint.values
         self.model.load_state_dict(_below(tensors, "model."))
-        self.best = {k: v.to(self.device) for k, v in _below(tensors, "best.").items()} or None
+        self.best = {k: v.to(self.device, copy=True) for k, v in _below(tensors, "best.").items()} or None
         state = self.optimizer.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below(tensors, "optimizer.").items():
             index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = tensor
+            moments.setdefault(int(index), {})[key] = tensor.clone()
         self.optimizer.load_state_dict({**state, "state": moments})
         self.noise.set_state(tensors["noise"])
         for name in _CARRIED:
