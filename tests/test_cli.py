@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from helpers import cli, run_folders, run_tiny, strict_json, succeeds, tiny, wave, without_drawing, write_csv, write_yaml
 
 import rnnscope as rs
+from helpers import cli, run_folders, run_tiny, strict_json, succeeds, tiny, wave, without_drawing, write_csv, write_yaml
 from rnnscope.cli import COMMANDS
 from rnnscope.experiment import parse_yaml, preset
 from rnnscope.presets.catalog import PRESETS

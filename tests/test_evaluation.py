@@ -1,15 +1,16 @@
 """Forecasts against slow hand loops, scores against their definitions, verdicts against words; and nobody sees the future."""
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import build, prepare, run_tiny, series_of, strict_json, tiny, wave
 
 import rnnscope as rs
+from helpers import build, prepare, run_tiny, series_of, strict_json, tiny, wave
 from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import History, ModelResult, TrainingOutcome
 from rnnscope.core.random import Streams
@@ -478,7 +479,7 @@ def test_scores_are_their_definitions_on_the_test_part(protocol):
     forecaster = NetworkForecaster(build(MODELS["gru"], data), data)
     span, values = main_test_part(data), data.series[0].values[:, 0]
     trained = values[data.parts.train[0].start : data.parts.train[0].stop]
-    scale = sum(abs(b - a) for a, b in zip(trained[:-1], trained[1:], strict=True)) / (len(trained) - 1)
+    scale = sum(abs(b - a) for a, b in itertools.pairwise(trained)) / (len(trained) - 1)
     one = forecaster.one_step(0, np.arange(span.start, span.stop))[:, 0, 0]
     assert result.scores["test"] == pytest.approx(small_scores(values[span.start : span.stop], one, scale))
     run = forecaster.run(0, np.array([span.start]), 17)[0, :, 0]

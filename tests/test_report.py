@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import BLANK_SVG, run_tiny, strict_json, succeeds, tiny, wave, with_drawing, write_csv
 
 import rnnscope as rs
+from helpers import BLANK_SVG, run_tiny, strict_json, succeeds, tiny, wave, with_drawing, write_csv
 from rnnscope.plotting import render
 from rnnscope.runs.folder import RunFolder
 from rnnscope.runs.report import number, reference_label

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import wave
 
 import rnnscope as rs
+from helpers import wave
 from rnnscope.core.random import Streams
 from rnnscope.tasks.table import read_table
 
@@ -209,7 +209,7 @@ def test_several_targets_keep_the_order_in_which_they_are_named(tmp_path):
 def test_text_in_a_number_column_is_reported_with_its_row_and_value(tmp_path):
     values: list[object] = list(wave(STEPS))
     values[6], values[9] = "unknown", "worse"
-    with pytest.raises(rs.DataError, match="'load'.*'unknown'.*row 7"):
+    with pytest.raises(rs.DataError, match=r"'load'.*'unknown'.*row 7"):
         record(csv(tmp_path, load=values), target="load")
 
 
@@ -258,7 +258,7 @@ def test_dates_in_a_parquet_file_stay_dates(tmp_path):
 def test_a_word_among_dates_is_reported_with_its_row(tmp_path):
     stamps = [f"2021-03-{i + 1:02d}" for i in range(20)]
     stamps[4] = "yesterday"
-    with pytest.raises(rs.DataError, match="'day'.*'yesterday'.*row 5"):
+    with pytest.raises(rs.DataError, match=r"'day'.*'yesterday'.*row 5"):
         record(csv(tmp_path, day=stamps, load=wave(20)), time="day")
 
 
@@ -393,7 +393,7 @@ def test_the_notes_say_what_became_of_missing_values(tmp_path):
 def test_an_infinite_value_is_refused_whatever_the_policy(tmp_path, missing):
     load = wave(STEPS)
     load[11] = -np.inf
-    with pytest.raises(rs.DataError, match="'load'.*infinite at row 12"):
+    with pytest.raises(rs.DataError, match=r"'load'.*infinite at row 12"):
         record(csv(tmp_path, load=load), missing=missing)
 
 

@@ -17,9 +17,9 @@ from rnnscope.experiment import Experiment
 from rnnscope.pipeline import check_device, open_folder
 from rnnscope.plotting import COLOURS, INK, MUTED, new_figure, render, style
 from rnnscope.results import Run
-from rnnscope.runs.folder import RunFolder
+from rnnscope.runs.folder import RunFolder, npz_bytes
 from rnnscope.runs.report import inline_svg, number
-from rnnscope.tasks.table import read_table
+from rnnscope.tasks.table import numeric, read_table
 
 
 def run_batch(experiments: list[Experiment], out: Path, carry_out: Callable[[Experiment, RunFolder], None]) -> Path:
@@ -145,7 +145,7 @@ def write_frame(frame: pd.DataFrame, out: Path) -> None:
     writers: dict[str, Callable[[], Any]] = {
         ".csv": lambda: frame.to_csv(temporary, index=False),
         ".parquet": lambda: frame.to_parquet(temporary, index=False),
-        ".npz": lambda: np.savez_compressed(temporary, allow_pickle=False, **{c: frame[c].to_numpy() for c in frame.columns}),
+        ".npz": lambda: temporary.write_bytes(npz_bytes({c: frame[c].to_numpy() for c in frame.columns})),
         ".json": lambda: temporary.write_text(
             json.dumps(json.loads(frame.to_json(orient="records", date_format="iso")), indent=2)
         ),
@@ -161,7 +161,8 @@ def write_frame(frame: pd.DataFrame, out: Path) -> None:
             "writing Parquet needs the package pyarrow", "pyarrow", "pip install 'rnnscope[parquet]', or write .csv"
         ) from None
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise RunFolderError(
             f"'{out}' cannot be written: {error.strerror or error}", "a writable path with free space", "give another --out"
         ) from None
@@ -174,4 +175,11 @@ def read_covariates(path: str, run: Run) -> np.ndarray:
     for name in names:
         if name not in frame.columns:
             raise ConfigError(f"'{path}' has no column '{name}'", f"the covariates {', '.join(names)}", "add that column")
-    return frame[names].to_numpy(np.float64)
+    found = np.stack([numeric(frame[name], name, path) for name in names], 1)
+    bad = ~np.isfinite(found)
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise DataError(
+            f"column '{names[column]}' of '{path}' is {found[row, column]} at row {row + 1}", "finite numbers", "fill it in"
+        )
+    return found

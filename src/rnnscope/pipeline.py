@@ -27,7 +27,8 @@ from rnnscope.core.interfaces import (
     TrainingRun,
 )
 from rnnscope.core.random import Streams
-from rnnscope.experiment import Experiment, parse_yaml
+from rnnscope.core.spec import from_yaml
+from rnnscope.experiment import Experiment
 from rnnscope.plotting import render
 from rnnscope.results import Run
 from rnnscope.runs.environment import describe_environment
@@ -76,8 +77,8 @@ def open_folder(experiment: Experiment, out: Path, resume: Path | str | None = N
         folder.write_text("config.yaml", experiment.yaml())
         return folder
     folder = RunFolder.open(resume)
-    before = parse_yaml(folder.read_text("config.yaml"), f"{folder.path}/config.yaml").tree()
-    changed = changed_fields(before, experiment.tree())
+    before = from_yaml(folder.read_text("config.yaml"), f"{folder.path}/config.yaml")
+    changed = changed_fields(before, from_yaml(experiment.yaml(), "this experiment"))
     if changed:
         raise ConfigError(
             f"the configuration changed since '{folder.path}' was begun: {', '.join(changed[:6])}",
@@ -156,8 +157,11 @@ def train(
     rows: list[dict[str, float]] = []
     if folder.has(f"{stem}.json"):
         kept = folder.read_json(f"{stem}.json")
-        trainer.restore(Checkpoint(folder.read_tensors(kept["tensors"]), kept["values"]))
-        rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in kept["rows"]]
+        try:
+            trainer.restore(Checkpoint(folder.read_tensors(kept["tensors"]), kept["values"]))
+            rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in kept["rows"]]
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise folder.damaged(f"{stem}.json", error) from None
         folder.log(f"resumed {name} {repeat} after epoch {len(rows)}")
     spec: Any = experiment.trainer_of(name)
     every, seconds = getattr(spec, "checkpoint_every", 50), getattr(spec, "checkpoint_seconds", 60.0)

@@ -63,6 +63,11 @@ def new_figure(rows: int = 1, columns: int = 1, width: float = 8.0, height: floa
     return figure, figure.subplots(rows, columns)
 
 
+def plain(text: str) -> str:
+    """A user's text for matplotlib: a dollar sign is a dollar sign, not mathematics."""
+    return text.replace("$", r"\$")
+
+
 def colour(index: int) -> str:
     """The colour of model number `index`."""
     return COLOURS[index % len(COLOURS)]

@@ -1,6 +1,7 @@
 """A run read back from its folder: configuration, scores, history, models, forecasts."""
 
 import io
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,13 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """metrics.json: verdict, baselines, models."""
         found = self.folder.read_json("metrics.json")
-        if not isinstance(found, dict) or "models" not in found:
+        try:
+            whole = all("score" in m["training"] for m in found["models"].values()) and found["chosen_model"] in found["models"]
+        except (KeyError, TypeError, AttributeError):
+            whole = False
+        if not whole:
             raise RunFolderError(
-                f"the run folder '{self.path}' is damaged: metrics.json has no models",
+                f"the run folder '{self.path}' is damaged: metrics.json lacks the models' scores",
                 "a complete run folder",
                 "run the experiment again",
             )
@@ -189,7 +194,7 @@ class Run:
 
 
 def _extend(data: ForecastData, series: int, steps: int, covariates: np.ndarray | None) -> ForecastData:
-    """The data with the coming covariates appended, so that a forecaster finds them."""
+    """The data with the coming covariates appended, so that a forecaster finds them; values are held, and not looked at."""
     import dataclasses
 
     if not 0 <= series < len(data.series):
@@ -208,7 +213,12 @@ def _extend(data: ForecastData, series: int, steps: int, covariates: np.ndarray 
     given = np.asarray(covariates, np.float64).reshape(-1, size) if np.size(covariates) else np.empty((0, size))
     if len(given) < steps:
         raise ConfigError(f"{len(given)} rows of covariates", f"at least {steps}", "give one row per forecast step")
-    longer = dataclasses.replace(own, covariates=np.concatenate([own.covariates, given[:steps]]))
+    held: dict[str, Any] = {
+        name: np.concatenate([getattr(own, name), np.repeat(getattr(own, name)[-1:], steps, 0)])
+        for name in ("values", "times", "clean", "observed")
+        if getattr(own, name) is not None
+    }
+    longer = dataclasses.replace(own, **held, covariates=np.concatenate([own.covariates, given[:steps]]), hidden={})
     fixed = tuple(longer if i == series else s for i, s in enumerate(data.series))
     return dataclasses.replace(data, series=fixed)
 
@@ -219,7 +229,9 @@ def _coming_times(data: ForecastData, series: int, steps: int) -> Any:
         gap = float(np.median(np.diff(times)))
         return times[-1] + gap * np.arange(1, steps + 1)
     index = pd.DatetimeIndex(times)
-    found = pd.infer_freq(index[-200:]) if len(index) >= 3 else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas announces that infer_freq will return an offset, which serves as well
+        found = pd.infer_freq(index[-200:]) if len(index) >= 3 else None
     if found is not None:
         return pd.date_range(index[-1], periods=steps + 1, freq=found)[1:]
     gap = np.median(np.diff(times).astype(np.int64))

@@ -255,7 +255,7 @@ def fit_representation(
             )
     values = _FORWARD[transform](raw)
     location, scale = _fit_scale(values, scaling)
-    _check_constant(scale, values, names)
+    _check_constant(scale if scaling != "none" else values.std(0), values, names)
     extra = np.concatenate([series[s.series].covariates[s.start : s.stop] for s in spans])
     covariate_location, covariate_scale = extra.mean(0), extra.std(0)
     covariate_scale = np.where(covariate_scale > 0, covariate_scale, 1.0)

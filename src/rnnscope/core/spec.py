@@ -12,6 +12,7 @@ from rnnscope.core.errors import ConfigError, RnnscopeError, nearest, unknown_na
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0)]
 
@@ -44,9 +45,10 @@ def spec_error(cls: type[BaseModel], error: ValidationError, where: str = "") ->
     """Pydantic's first complaint as one of ours: the field's path, the value found, what it accepts."""
     first = error.errors()[0]
     inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, RnnscopeError):
-        return inner
     parts = [str(p) for p in first["loc"] if not _UNION_MEMBER.fullmatch(str(p))]
+    if isinstance(inner, RnnscopeError):
+        named = not parts or inner.found.startswith(parts[0])
+        return inner if named else type(inner)(f"{'.'.join(parts)}: {inner.found}", inner.expected, inner.remedy)
     path = ".".join([where, *parts] if where else parts)
     if first["type"] == "extra_forbidden":
         owner = _owner(cls, parts[:-1])

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import Evaluation, Figure, History, ModelResult
 from rnnscope.evaluation.baselines import LINEAR, TRIVIAL, label
-from rnnscope.plotting import COLOURS, INK, MUTED, colour, legend_above, new_figure, small_legend, style, thin
+from rnnscope.plotting import COLOURS, INK, MUTED, colour, legend_above, new_figure, plain, small_legend, style, thin
 
 TRAIN, TEST, STRAIGHT = COLOURS[0], COLOURS[1], "#b58a2b"
 
@@ -48,7 +48,7 @@ class Story:
     @property
     def variable(self) -> str:
         name = self.data.series[0].names[0]
-        return f"{name} ({self.data.unit})" if self.data.unit else name
+        return plain(f"{name} ({self.data.unit})" if self.data.unit else name)
 
     @property
     def leaky(self) -> bool:
@@ -148,7 +148,7 @@ def _nothing(story: Story, axes: Axes) -> None:
 
 
 def _x_label(story: Story) -> str:
-    return story.data.time_label
+    return plain(story.data.time_label)
 
 
 def _series(story: Story, axes: Axes) -> None:
@@ -269,7 +269,7 @@ def _comparison(story: Story, axes: Axes) -> None:
 def _model_bars(story: Story, axes: Axes) -> None:
     names = list(story.results)
     mse = [np.mean([r.scores["test"]["mse"] for r in story.results[n]]) for n in names]
-    r2 = [np.mean([r.scores["test"]["r2"] for r in story.results[n]]) for n in names]
+    r2 = [float(np.mean([r.scores["test"].get("r2", 0.0) for r in story.results[n]])) for n in names]
     positions = np.arange(len(names))
     axes.bar(positions - 0.2, mse, 0.36, color=[story.shade(n) for n in names])
     axes.set_xticks(positions, names)
@@ -397,7 +397,7 @@ def _phase(story: Story, axes: Axes) -> None:
     if not story.leaky:
         axes.plot(found[0][cut:stop:stride], found[1][cut:stop:stride], color=TEST, lw=1.1, label="test part")
     axes.plot(found[0][0], found[1][0], "o", color=INK, ms=5)
-    axes.set(xlabel=columns[0], ylabel=columns[1])
+    axes.set(xlabel=plain(columns[0]), ylabel=plain(columns[1]))
 
 
 def _summary(story: Story, axes: Axes) -> None:

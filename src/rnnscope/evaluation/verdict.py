@@ -29,7 +29,7 @@ def run_verdict(chosen: str, results: dict[str, list[ModelResult]], references: 
 
 
 def _rmse(results: list[ModelResult], key: str) -> float:
-    return float(np.sqrt(np.mean([r.scores[key]["mse"] for r in results])))
+    return float(np.sqrt(np.mean([r.scores[key].get("mse", np.inf) for r in results])))
 
 
 def _groups(baselines: dict[str, ModelResult], key: str) -> list[tuple[str, bool]]:

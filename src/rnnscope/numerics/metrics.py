@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 
 def forecast_scores(truth: Float[np.ndarray, "N D"], forecast: Float[np.ndarray, "N D"], scale: float) -> dict[str, float]:
-    """MSE, RMSE, MAE, R², MASE and relative variance.
+    """MSE, RMSE, MAE, R² and MASE.
 
     R² = 1 - Σ(x - x̂)²/Σ(x - x̄)², the mean taken per variable over these steps and averaged over variables that vary;
     MASE = MAE / scale (Hyndman & Koehler 2006).

@@ -79,13 +79,7 @@ class Split(Spec):
             return self._blocked(index, len(series))
         if self.kind == "rolling":
             return self._rolling(index, len(series), window)
-        cut = self._cut(series, window, horizon)
-        if not 0 < cut < len(series):
-            raise DataError(
-                f"the test part of '{series.name}' would begin at step {cut} of {len(series)}",
-                "steps before and after it",
-                "change task.split.test, test_steps or test_from",
-            )
+        cut = min(max(self._cut(series, window, horizon), 0), len(series))
         return self._in_order(index, 0, len(series), cut)
 
     def _cut(self, series: Series, window: int, horizon: int) -> int:

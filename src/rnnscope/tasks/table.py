@@ -58,7 +58,7 @@ class Table(ForecastTask):
             if column is not None:
                 _require_column(frame, column, source)
         targets = self._targets(frame, source)
-        frame = frame.assign(**{c: _numeric(frame[c], c, source) for c in dict.fromkeys([*targets, *self.covariates])})
+        frame = frame.assign(**{c: numeric(frame[c], c, source) for c in dict.fromkeys([*targets, *self.covariates])})
         if self.series is not None and frame[self.series].isna().any():
             row = int(np.flatnonzero(frame[self.series].isna().to_numpy())[0])
             raise DataError(
@@ -201,9 +201,28 @@ def read_table(path: str) -> pd.DataFrame:
             f"a well-formed {file.suffix} file",
             "open it and check its first lines",
         ) from None
+    if suffix_is_text(file) and all(_is_number(str(c)) for c in frame.columns):
+        raise DataError(
+            f"'{path}' has no header line: it begins with {', '.join(map(str, frame.columns[:4]))}",
+            "column names in the first line (lines that begin with # are skipped)",
+            "add a header line",
+        )
     if frame.empty:
         raise DataError(f"'{path}' holds no rows", "at least one window of rows", "check how it was written")
     return frame
+
+
+def suffix_is_text(file: Path) -> bool:
+    """Whether a file is a table of text."""
+    return file.suffix.lower() in (".csv", ".tsv", ".txt")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read(file: Path) -> pd.DataFrame:
@@ -224,7 +243,7 @@ def _read(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, sep=separator, skiprows=preamble)
 
 
-def _columns(name: str, array: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def _columns(name: str, array: object) -> list[tuple[str, np.ndarray]]:
     """A 1-D array as one column, a 2-D one as a column each."""
     if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):
         raise ValueError(f"'{name}' has {getattr(array, 'ndim', 0)} axes where 1 (time) or 2 (time, column) can be read")
@@ -244,7 +263,8 @@ def _require_column(frame: pd.DataFrame, column: str, source: str) -> None:
         )
 
 
-def _numeric(column: pd.Series, name: str, source: str) -> np.ndarray:
+def numeric(column: pd.Series, name: str, source: str) -> np.ndarray:
+    """A column as float64, NaN where it is empty; text is refused with its first row and value."""
     if pd.api.types.is_complex_dtype(column):
         raise DataError(
             f"column '{name}' of {source} holds complex numbers", "real numbers", "give real and imaginary part a column each"

@@ -21,7 +21,7 @@ from rnnscope.core.interfaces import (
     TrainingRun,
 )
 from rnnscope.core.random import Streams, numpy_state, set_numpy_state
-from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Spec
+from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Probability, Spec
 from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, rollout
 from rnnscope.training.passes import free_running_outputs, solve_readout
 from rnnscope.training.rates import Schedule, chunks, learning_rate, stretches
@@ -43,13 +43,13 @@ class GradientSettings(Spec):
     weight_decay: NonNegativeFloat = 0.0
     schedule: Schedule = "constant"
     final_rate: PositiveFloat = 0.01
-    warmup: NonNegativeFloat = 0.0
+    warmup: Probability = 0.0
     clip_norm: NonNegativeFloat = 1.0
     count: Literal["last", "all"] = "last"
     burn_in: NonNegative = 0
     free_run: NonNegative = 0
-    teacher_forcing: NonNegativeFloat = 0.0
-    sampling_ramp: NonNegativeFloat = 0.0
+    teacher_forcing: Probability = 0.0
+    sampling_ramp: Probability = 0.0
     input_noise: NonNegativeFloat = 0.0
     carry_state: bool = False
     truncation: Positive = 100
@@ -235,11 +235,12 @@ class GradientRun(TrainingRun):
     def _loss_on(self, source: BatchSource) -> float:
         total, counted = 0.0, 0
         for batch in source.batches(EVALUATION_BATCH):
-            outputs = self.model(batch.inputs, last=batch.counted)
-            weight = len(batch.inputs) * batch.counted
-            total += float(self.data.loss(outputs, batch.targets[:, -batch.counted :])) * weight
-            counted += weight
-        return total / counted
+            targets = batch.targets[:, -batch.counted :]
+            weight = int(torch.isfinite(targets).sum())  # targets that were not measured are NaN
+            if weight:
+                total += float(self.data.loss(self.model(batch.inputs, last=batch.counted), targets)) * weight
+                counted += weight
+        return total / max(1, counted)
 
     def _values(self, loss: Tensor, norm: Tensor) -> dict[str, float]:
         self.last_loss = float(loss)
