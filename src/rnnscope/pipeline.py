@@ -74,7 +74,11 @@ def open_folder(experiment: Experiment, out: Path, resume: Path | str | None = N
     check_device(experiment.device)
     if resume is None:
         folder = RunFolder.create(out, experiment.name, experiment.seed)
-        folder.write_text("config.yaml", experiment.yaml())
+        try:
+            folder.write_text("config.yaml", experiment.yaml())
+        except BaseException:
+            folder.discard()
+            raise
         return folder
     folder = RunFolder.open(resume)
     before = from_yaml(folder.read_text("config.yaml"), f"{folder.path}/config.yaml")

@@ -182,14 +182,15 @@ class Run:
         path = forecaster.run(series, np.array([length]), steps)[0]
         repeat = int(self.metrics["models"][name]["training"]["best_repeat"]) if repeat is None else repeat
         widths = self.findings.get(f"{name}/{repeat}/lead_halfwidth")
-        columns: dict[str, Any] = {"time": _coming_times(data, series, steps)}
+        names = data.series[series].names
+        columns: dict[str, Any] = {_free_name("time", names): _coming_times(data, series, steps)}
         level = data.representation.level(path)
-        for v, variable in enumerate(data.series[series].names):
+        for v, variable in enumerate(names):
             columns[variable] = path[:, v]
             if widths is not None:
                 width = widths[np.minimum(np.arange(steps), len(widths) - 1), v]
-                columns[f"{variable}_lower"] = data.representation.unlevel(level - width[:, None])[:, v]
-                columns[f"{variable}_upper"] = data.representation.unlevel(level + width[:, None])[:, v]
+                columns[_free_name(f"{variable}_lower", names)] = data.representation.unlevel(level - width[:, None])[:, v]
+                columns[_free_name(f"{variable}_upper", names)] = data.representation.unlevel(level + width[:, None])[:, v]
         return pd.DataFrame(columns)
 
 
@@ -221,6 +222,13 @@ def _extend(data: ForecastData, series: int, steps: int, covariates: np.ndarray 
     longer = dataclasses.replace(own, **held, covariates=np.concatenate([own.covariates, given[:steps]]), hidden={})
     fixed = tuple(longer if i == series else s for i, s in enumerate(data.series))
     return dataclasses.replace(data, series=fixed)
+
+
+def _free_name(name: str, taken: tuple[str, ...]) -> str:
+    """A column name that no variable has."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _coming_times(data: ForecastData, series: int, steps: int) -> Any:

@@ -89,7 +89,7 @@ COUNT = st.integers(min_value=1, max_value=2**60)
         betas=st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True)),
         weight_decay=FINITE,
         final_rate=POSITIVE,
-        warmup=FINITE,
+        warmup=st.floats(0, 1),
         burn_in=st.integers(0, 2**60),
         carry_state=st.booleans(),
         optimizer=st.sampled_from(["adam", "adamw", "sgd"]),

@@ -413,7 +413,7 @@ def _summary(story: Story, axes: Axes) -> None:
         "test, one step ahead",
         *(f"  {k.upper():<6} {entry['test'][k]:.4g}" for k in ("mse", "rmse", "mae", "r2") if k in entry["test"]),
     ]
-    if not story.leaky:
+    if "closed_loop" in entry:
         lines += [
             "closed loop",
             *(f"  {k.upper():<6} {entry['closed_loop'][k]:.4g}" for k in ("rmse", "r2") if k in entry["closed_loop"]),

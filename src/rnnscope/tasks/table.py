@@ -204,7 +204,7 @@ def read_table(path: str) -> pd.DataFrame:
     if suffix_is_text(file) and all(_is_number(str(c)) for c in frame.columns):
         raise DataError(
             f"'{path}' has no header line: it begins with {', '.join(map(str, frame.columns[:4]))}",
-            "column names in the first line (lines that begin with # are skipped)",
+            "a header line with column names first (lines that begin with # are skipped)",
             "add a header line",
         )
     if frame.empty:
