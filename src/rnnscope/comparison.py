@@ -39,6 +39,7 @@ def run_batch(experiments: list[Experiment], out: Path, carry_out: Callable[[Exp
         except Interrupted:
             row["error"] = "interrupted"
             parent.write_json("batch.json", {"runs": rows})
+            parent.set_status("interrupted")
             raise
         except RnnscopeError as error:
             row["error"] = str(error)

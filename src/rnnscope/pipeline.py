@@ -148,7 +148,7 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
         if isinstance(error, Interrupted):
             raise
         raise Interrupted("interrupted", "", resume_hint(folder)) from None
-    except RnnscopeError as error:
+    except BaseException as error:
         note_failure(folder, error)
         raise
 
@@ -273,11 +273,13 @@ def resume_hint(folder: RunFolder) -> str:
     return f"go on with: rnnscope run {folder.path}/config.yaml --resume {folder.path}"
 
 
-def note_failure(folder: RunFolder, error: RnnscopeError) -> None:
+def note_failure(folder: RunFolder, error: BaseException) -> None:
     """Say in the folder why the run failed, if the folder can still be written."""
     try:
-        folder.set_status("failed", error=str(error))
-        folder.log(f"failed: {error.found}")
+        folder.set_status(
+            "failed", error=f"{error}" if isinstance(error, RnnscopeError) else f"{type(error).__name__}: {error}"
+        )
+        folder.log(f"failed: {type(error).__name__}")
     except RunFolderError:
         return
 

@@ -245,7 +245,10 @@ def fit_representation(
         DataError: a constant training part, or values outside the transform's domain.
     """
     names = series[0].names
-    raw = np.concatenate([series[s.series].values[s.start : s.stop] for s in spans])
+    raw = np.concatenate([series[s.series].truth[s.start : s.stop] for s in spans])
+    raw = raw[np.isfinite(raw).all(1)]
+    if not len(raw):
+        raise DataError("nothing was measured in the training part", "measured values", "use another split, or fill the gaps")
     lowest = {"none": -np.inf, "sqrt": 0.0, "log1p": np.nextafter(-1.0, 0.0)}[transform]
     for v, name in enumerate(names):
         smallest = min(float(s.values[:, v].min()) for s in series)

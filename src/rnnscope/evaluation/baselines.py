@@ -7,7 +7,7 @@ import numpy as np
 from rnnscope.core.errors import unknown_name
 from rnnscope.core.forecast import ForecastData
 from rnnscope.evaluation.forecasters import Forecaster
-from rnnscope.numerics.metrics import find_season
+from rnnscope.numerics.metrics import find_season, mean_seen
 from rnnscope.numerics.regression import fit_autoregression
 
 TRIVIAL = ("mean", "last_value", "two_point", "seasonal_naive")
@@ -28,7 +28,7 @@ class Mean(Forecaster):
 
     def __init__(self, data: ForecastData) -> None:
         super().__init__(data)
-        self.mean = np.concatenate([data.series[s.series].values[s.start : s.stop] for s in data.parts.train]).mean(0)
+        self.mean = mean_seen(np.concatenate([data.series[s.series].truth[s.start : s.stop] for s in data.parts.train]), (0,))
 
     def run(self, series: int, origins: np.ndarray, steps: int) -> np.ndarray:
         return np.tile(self.mean, (len(origins), steps, 1))
@@ -76,7 +76,8 @@ class LinearForecaster(Forecaster):
         pieces = []
         for span in data.parts.train:
             s = data.series[span.series]
-            pieces.append((self._seen(s.values[span.start : span.stop]), s.covariates[span.start : span.stop]))
+            part = slice(span.start, span.stop)
+            pieces.append((self._seen(s.values[part]), s.covariates[part], self._seen(s.truth[part])))
         self.fit = fit_autoregression(pieces, list(orders))
 
     def _seen(self, values: np.ndarray) -> np.ndarray:
@@ -90,9 +91,14 @@ class LinearForecaster(Forecaster):
         return self.data.representation.unlevel(path) if self.transformed else path
 
 
+def is_raw_order(name: str) -> bool:
+    """Whether a name such as "ar12" asks for AR(12) on raw values."""
+    return name.startswith("ar") and name[2:].isdigit() and int(name[2:]) > 0
+
+
 def label(name: str) -> str:
     """A baseline's name in words."""
-    return f"AR({name[2:]}) on raw values" if name.startswith("ar") and name[2:].isdigit() else LABELS.get(name, name)
+    return f"AR({name[2:]}) on raw values" if is_raw_order(name) else LABELS.get(name, name)
 
 
 def training_season(data: ForecastData) -> int | None:
@@ -114,6 +120,6 @@ def make_baseline(name: str, data: ForecastData, orders: tuple[int, ...] = DEFAU
         return simple[name](data)
     if name == LINEAR:
         return LinearForecaster(data, tuple(p for p in orders if p <= max(data.window, 12)))
-    if name.startswith("ar") and name[2:].isdigit() and int(name[2:]) > 0:
+    if is_raw_order(name):
         return LinearForecaster(data, (int(name[2:]),), transformed=False)
     raise unknown_name("baseline", name, LABELS)

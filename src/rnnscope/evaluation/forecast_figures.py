@@ -1,7 +1,6 @@
 """The figures of a forecast: each panel is drawn by one function, alone and on the sheet."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -10,49 +9,19 @@ from matplotlib.axes import Axes
 from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import Evaluation, Figure, History, ModelResult
 from rnnscope.evaluation.baselines import LINEAR, TRIVIAL, label
-from rnnscope.plotting import COLOURS, INK, MUTED, colour, legend_above, new_figure, plain, small_legend, style, thin
+from rnnscope.evaluation.forecast_captions import (
+    closed_loop_caption,
+    generation_caption,
+    interval_caption,
+    lead_caption,
+    loss_caption,
+    prediction_caption,
+    series_caption,
+)
+from rnnscope.evaluation.story import Story
+from rnnscope.plotting import COLOURS, INK, MUTED, legend_above, new_figure, plain, small_legend, style, thin
 
 TRAIN, TEST, STRAIGHT = COLOURS[0], COLOURS[1], "#b58a2b"
-
-
-@dataclass(frozen=True)
-class Story:
-    """Everything the panels draw from, for one run."""
-
-    data: ForecastData
-    references: dict[str, ModelResult]
-    results: dict[str, list[ModelResult]]
-    histories: dict[str, list[History]]
-    evaluation: Evaluation
-    level: float
-
-    @property
-    def span(self) -> tuple[int, int, int]:
-        """Series number, first and past-the-last step of the (first) main test span."""
-        span = self.data.parts.tests["test"][0]
-        return span.series, span.start, span.stop
-
-    def best_repeat(self, model: str) -> ModelResult:
-        return self.results[model][int(self.evaluation.metrics["models"][model]["training"]["best_repeat"])]
-
-    def times(self, series: int) -> np.ndarray:
-        return self.data.series[series].times
-
-    def shade(self, model: str) -> str:
-        return colour(list(self.results).index(model))
-
-    def has(self, array: str) -> bool:
-        """Whether the results hold an array."""
-        return all(array in r[0].arrays for r in self.results.values())
-
-    @property
-    def variable(self) -> str:
-        name = self.data.series[0].names[0]
-        return plain(f"{name} ({self.data.unit})" if self.data.unit else name)
-
-    @property
-    def leaky(self) -> bool:
-        return self.data.parts.leaky_seed is not None
 
 
 Panel = Callable[[Story, Axes], None]
@@ -70,17 +39,17 @@ def forecast_figures(
     story = Story(data, references, results, histories, evaluation, level)
     with style():
         yield _sheet(story)
-        yield _alone(story, "series", _series, _series_caption(story))
+        yield _alone(story, "series", _series, series_caption(story))
         chosen = evaluation.metrics["chosen_model"]
         if story.has("generation_forecast"):
-            yield _alone(story, "generation", _generation, _generation_caption(story))
+            yield _alone(story, "generation", _generation, generation_caption(story))
         if not story.leaky:
             if story.has("closed_loop_forecast"):
-                yield _alone(story, "closed_loop", _closed_loop, _closed_loop_caption(story))
+                yield _alone(story, "closed_loop", _closed_loop, closed_loop_caption(story))
             if story.has("lead_rmse"):
-                yield _alone(story, "lead_times", _lead_times, _lead_caption(story))
+                yield _alone(story, "lead_times", _lead_times, lead_caption(story))
             if "lower" in story.best_repeat(chosen).arrays:
-                yield _alone(story, "intervals", partial(_intervals, name=chosen), _interval_caption(story, chosen))
+                yield _alone(story, "intervals", partial(_intervals, name=chosen), interval_caption(story, chosen))
         yield _alone(
             story,
             "comparison",
@@ -88,14 +57,14 @@ def forecast_figures(
             "Error of every model and baseline one step ahead on the test part, on a logarithmic axis; shorter is better.",
         )
         for name in results:
-            yield _alone(story, f"predictions_{name}", partial(_predictions, name=name), _prediction_caption(story, name))
+            yield _alone(story, f"predictions_{name}", partial(_predictions, name=name), prediction_caption(story, name))
             yield _alone(
                 story,
                 f"errors_{name}",
                 partial(_errors, name=name),
                 f"One-step errors of {name} on the test part; the dashed line is zero.",
             )
-            yield _alone(story, f"loss_{name}", partial(_loss, names=[name]), _loss_caption(story, name))
+            yield _alone(story, f"loss_{name}", partial(_loss, names=[name]), loss_caption(story, name))
         if _phase_columns(data) is not None:
             yield _alone(story, "phase_space", _phase, "Phase space of the true trajectory; the dot is its start.", 5.0, 4.4)
 
@@ -419,49 +388,3 @@ def _summary(story: Story, axes: Axes) -> None:
             *(f"  {k.upper():<6} {entry['closed_loop'][k]:.4g}" for k in ("rmse", "r2") if k in entry["closed_loop"]),
         ]
     axes.text(0.0, 0.97, "\n".join(lines), va="top", family="monospace", fontsize=8.5, transform=axes.transAxes)
-
-
-def _series_caption(story: Story) -> str:
-    counts = story.data.describe()["targets"]
-    parts = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-    return (
-        f"The series with its split; targets: {parts}. Scaling is fitted on the training part only."
-        if not story.leaky
-        else "The series; training and test windows are mixed, which is the mistake this run demonstrates."
-    )
-
-
-def _prediction_caption(story: Story, name: str) -> str:
-    scores = story.evaluation.metrics["models"][name]["test"]
-    return f"One-step forecasts of {name}: test RMSE {scores['rmse']:.4g}, R² {scores.get('r2', float('nan')):.5f}."
-
-
-def _loss_caption(story: Story, name: str) -> str:
-    training = story.evaluation.metrics["models"][name]["training"]
-    return f"Loss per epoch of {name}; weights of epoch {training['epochs']:.0f} were kept ({training['criterion']}), after {training['seconds']:.1f} s of training."
-
-
-def _closed_loop_caption(story: Story) -> str:
-    steps = len(next(iter(story.results.values()))[0].arrays["closed_loop_forecast"])
-    scores = ", ".join(f"{n} {np.mean([r.scores['closed_loop']['rmse'] for r in rs]):.3g}" for n, rs in story.results.items())
-    return f"Free run of {steps} steps from the end of the known values, fed with its own outputs. RMSE: {scores}."
-
-
-def _generation_caption(story: Story) -> str:
-    scores = ", ".join(f"{n} {story.best_repeat(n).scores['generation']['rmse']:.3g}" for n in story.results)
-    spread = float(story.data.series[0].values[:, 0].std())
-    return f"The whole series generated from its first values alone, training part included. RMSE: {scores}; the series has sd {spread:.3g}."
-
-
-def _lead_caption(story: Story) -> str:
-    return "Error by lead time, over rolling origins in the test part: where a curve lies above a baseline's, the baseline is the better forecast."
-
-
-def _interval_caption(story: Story, name: str) -> str:
-    scores = story.best_repeat(name).scores["intervals"]
-    origin = (
-        " Errors came from the training part itself, as no calibration part was set aside."
-        if scores["calibrated_in_sample"]
-        else ""
-    )
-    return f"One-step intervals of {name}: {100 * scores['coverage']:.1f} % of the test steps lie inside, {100 * scores['nominal']:.0f} % were promised.{origin}"

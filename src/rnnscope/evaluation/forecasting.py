@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from rnnscope.core.errors import unknown_name
 from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import (
     Evaluation,
@@ -20,7 +21,7 @@ from rnnscope.core.interfaces import (
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Span
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
-from rnnscope.evaluation.baselines import DEFAULT_ORDERS, LINEAR, TRIVIAL, make_baseline, training_season
+from rnnscope.evaluation.baselines import DEFAULT_ORDERS, LINEAR, TRIVIAL, is_raw_order, make_baseline, training_season
 from rnnscope.evaluation.forecast_figures import forecast_figures
 from rnnscope.evaluation.forecasters import Forecaster, NetworkForecaster, TrueSignal
 from rnnscope.evaluation.intervals import IntervalSettings, interval_report, lead_halfwidths
@@ -56,6 +57,14 @@ class Forecasting(EvaluationSpec):
     from_start: NonNegative = 0
     reference_variance: PositiveFloat | None = None
 
+    @field_validator("baselines")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in (*TRIVIAL, LINEAR) and not is_raw_order(name):
+                raise unknown_name("baseline", name, (*TRIVIAL, LINEAR, "ar12"))
+        return names
+
     # one forecaster
 
     def references(self, data: TrainingData, streams: Streams) -> dict[str, ModelResult]:
@@ -81,12 +90,12 @@ class Forecasting(EvaluationSpec):
     ) -> ModelResult:
         scores: dict[str, Scores] = {}
         arrays: dict[str, np.ndarray] = {}
-        scale = naive_scale([data.series[s.series].values[s.start : s.stop] for s in data.parts.train])
+        scale = naive_scale([data.series[s.series].truth[s.start : s.stop] for s in data.parts.train])
         for name, spans in data.parts.tests.items():
             truth, forecast = one_step_pairs(data, one, spans)
             scores[name] = self._scores(truth[:, 0], forecast[:, 0], scale)
             if name == "test":
-                steps = mean_seen((truth - forecast) ** 2, (1, 2))
+                steps = mean_seen((truth[:, 0] - forecast[:, 0]) ** 2, (1,))
                 arrays |= {"test_forecast": forecast[:, 0], "test_error": steps[np.isfinite(steps)]}
                 if forecast.shape[1] > 1:
                     errors = mean_seen((truth - forecast) ** 2, (0, 2))

@@ -35,7 +35,7 @@ def mean_seen(values: Float[np.ndarray, "N *rest"], axes: tuple[int, ...]) -> np
 def naive_scale(pieces: list[np.ndarray], season: int = 1) -> float:
     """Mean |x_t - x_{t-season}| over training pieces: the denominator of MASE."""
     steps = [np.abs(p[season:] - p[:-season]) for p in pieces if len(p) > season]
-    return float(np.concatenate(steps).mean()) if steps else float("nan")
+    return float(mean_seen(np.concatenate(steps), (0,)).mean()) if steps else float("nan")
 
 
 def find_season(values: Float[np.ndarray, " T"], shortest: int = 2) -> int | None:

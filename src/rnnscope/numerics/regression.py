@@ -1,5 +1,6 @@
 """Ridge regression and linear autoregression in float64."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,33 +67,40 @@ class LinearAutoregression:
 
 
 def lagged(
-    values: Float[np.ndarray, "T D"], covariates: Float[np.ndarray, "T E"], order: int, skip: int
+    values: Float[np.ndarray, "T D"],
+    covariates: Float[np.ndarray, "T E"],
+    order: int,
+    skip: int,
+    targets: Float[np.ndarray, "T D"] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Design matrix and targets for steps t >= skip (skip >= order) of one series."""
+    """Design matrix and targets for steps t >= skip (skip >= order) of one series; steps whose target is NaN are left out."""
     steps = len(values)
     columns = [values[skip - 1 - k : steps - 1 - k] for k in range(order)]
     if covariates.shape[1]:
         columns += [covariates[skip - k : steps - k] for k in range(order + 1)]
-    return np.concatenate(columns, 1), values[skip:]
+    answers = (values if targets is None else targets)[skip:]
+    known = np.isfinite(answers).all(1)
+    return np.concatenate(columns, 1)[known], answers[known]
 
 
 def fit_autoregression(
-    pieces: list[tuple[np.ndarray, np.ndarray]], orders: list[int], strength: float = 0.0, criterion: str = "aic"
+    pieces: Sequence[tuple[np.ndarray, ...]], orders: list[int], strength: float = 0.0, criterion: str = "aic"
 ) -> LinearAutoregression:
     """The linear autoregression whose order has the smallest criterion on `pieces`.
 
     Args:
-        pieces: (values (T, D), covariates (T, E)) of contiguous training pieces. orders: candidates >= 1; those too long for
+        pieces: (values (T, D), covariates (T, E)) of contiguous training pieces, and where some values were not measured a
+            third array, the values with NaN there. orders: candidates >= 1; those too long for
             the pieces are left out. strength: ridge. criterion: "aic" (n ln σ² + 2k, summed over variables) or
             "bic" (n ln σ² + k ln n). All orders are compared on the same targets, evenly thinned to about 20,000.
     """
-    lengths = [len(v) for v, _ in pieces]
+    lengths = [len(piece[0]) for piece in pieces]
     width = pieces[0][0].shape[1] + pieces[0][1].shape[1]
     usable = [p for p in orders if sum(max(0, n - p) for n in lengths) > 2 * p * width + 2] or [1]
     skip = max(usable)
     best: LinearAutoregression | None = None
     for order in usable:
-        fits = [lagged(v, c, order, skip) for v, c in pieces if len(v) > skip + 1]
+        fits = [lagged(p[0], p[1], order, skip, *p[2:]) for p in pieces if len(p[0]) > skip + 1]
         every = max(1, sum(len(f[0]) for f in fits) // MOST_ROWS)
         design, targets = np.concatenate([f[0][::every] for f in fits]), np.concatenate([f[1][::every] for f in fits])
         weights, intercept = ridge(design, targets, strength)
@@ -104,7 +112,7 @@ def fit_autoregression(
         if best is None or score < best.score:
             best = LinearAutoregression(order, weights, intercept, score)
     assert best is not None
-    fits = [lagged(v, c, best.order, best.order) for v, c in pieces if len(v) > best.order + 1]
+    fits = [lagged(p[0], p[1], best.order, best.order, *p[2:]) for p in pieces if len(p[0]) > best.order + 1]
     every = max(1, sum(len(f[0]) for f in fits) // MOST_FITTED)
     weights, intercept = ridge(
         np.concatenate([f[0][::every] for f in fits]), np.concatenate([f[1][::every] for f in fits]), strength

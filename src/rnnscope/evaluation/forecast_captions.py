@@ -1,0 +1,51 @@
+"""A sentence or two for each figure, with its numbers."""
+
+import numpy as np
+
+from rnnscope.evaluation.story import Story
+
+
+def series_caption(story: Story) -> str:
+    counts = story.data.describe()["targets"]
+    parts = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    return (
+        f"The series with its split; targets: {parts}. Scaling is fitted on the training part only."
+        if not story.leaky
+        else "The series; training and test windows are mixed, which is the mistake this run demonstrates."
+    )
+
+
+def prediction_caption(story: Story, name: str) -> str:
+    scores = story.evaluation.metrics["models"][name]["test"]
+    return f"One-step forecasts of {name}: test RMSE {scores['rmse']:.4g}, R² {scores.get('r2', float('nan')):.5f}."
+
+
+def loss_caption(story: Story, name: str) -> str:
+    training = story.evaluation.metrics["models"][name]["training"]
+    return f"Loss per epoch of {name}; weights of epoch {training['epochs']:.0f} were kept ({training['criterion']}), after {training['seconds']:.1f} s of training."
+
+
+def closed_loop_caption(story: Story) -> str:
+    steps = len(next(iter(story.results.values()))[0].arrays["closed_loop_forecast"])
+    scores = ", ".join(f"{n} {np.mean([r.scores['closed_loop']['rmse'] for r in rs]):.3g}" for n, rs in story.results.items())
+    return f"Free run of {steps} steps from the end of the known values, fed with its own outputs. RMSE: {scores}."
+
+
+def generation_caption(story: Story) -> str:
+    scores = ", ".join(f"{n} {story.best_repeat(n).scores['generation']['rmse']:.3g}" for n in story.results)
+    spread = float(story.data.series[0].values[:, 0].std())
+    return f"The whole series generated from its first values alone, training part included. RMSE: {scores}; the series has sd {spread:.3g}."
+
+
+def lead_caption(story: Story) -> str:
+    return "Error by lead time, over rolling origins in the test part: where a curve lies above a baseline's, the baseline is the better forecast."
+
+
+def interval_caption(story: Story, name: str) -> str:
+    scores = story.best_repeat(name).scores["intervals"]
+    origin = (
+        " Errors came from the training part itself, as no calibration part was set aside."
+        if scores["calibrated_in_sample"]
+        else ""
+    )
+    return f"One-step intervals of {name}: {100 * scores['coverage']:.1f} % of the test steps lie inside, {100 * scores['nominal']:.0f} % were promised.{origin}"

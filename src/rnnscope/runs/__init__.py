@@ -1,0 +1,1 @@
+"""The run folder on disk and the report made from it."""
