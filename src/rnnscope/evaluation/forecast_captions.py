@@ -28,7 +28,9 @@ def loss_caption(story: Story, name: str) -> str:
 def closed_loop_caption(story: Story) -> str:
     steps = len(next(iter(story.results.values()))[0].arrays["closed_loop_forecast"])
     scores = ", ".join(f"{n} {np.mean([r.scores['closed_loop']['rmse'] for r in rs]):.3g}" for n, rs in story.results.items())
-    return f"Free run of {steps} steps from the end of the known values, fed with its own outputs. RMSE: {scores}."
+    window = story.evaluation.metrics["closed_loop_mode"] == "window"
+    how = "the last window is re-run from the initial state at every step" if window else "the state is carried on"
+    return f"Free run of {steps} steps from the end of the known values, fed with its own outputs; {how}. RMSE: {scores}."
 
 
 def generation_caption(story: Story) -> str:

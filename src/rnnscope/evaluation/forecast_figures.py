@@ -99,9 +99,13 @@ def _sheet(story: Story) -> Figure:
         panels = [("series and split", _series), ("loss", partial(_loss, names=names)), ("comparison", _model_bars)]
         columns = max(3, len(names))
         panels += [("", _nothing)] * (columns - 3)
+        fillers: list[tuple[str, Panel]] = [("closed loop", _closed_loop)] if story.has("closed_loop_forecast") else []
+        if story.has("lower"):
+            chosen = story.evaluation.metrics["chosen_model"]
+            fillers.append((f"{chosen}: intervals", partial(_intervals, name=chosen)))
         for title, draw in (("one step ahead", _predictions), ("errors", _errors)):
             panels += [(f"{n}: {title}", partial(draw, name=n)) for n in names]
-            panels += [("", _nothing)] * (columns - len(names))
+            panels += [fillers.pop(0) if fillers else ("", _nothing) for _ in range(columns - len(names))]
     rows = -(-len(panels) // columns)
     figure, grid = new_figure(rows, columns, 4.6 * columns, 3.1 * rows)
     for axes, (title, panel) in zip(np.ravel(grid), panels, strict=True):
@@ -174,10 +178,10 @@ def _predictions(story: Story, axes: Axes, name: str) -> None:
     steps = result.arrays["train_steps"]
     axes.plot(*thin(x, y), color=INK, lw=0.9, alpha=0.75, label="true")
     if story.data.parts.train[0].series == number and not story.leaky:
-        axes.plot(*thin(x[steps], result.arrays["train_forecast"][:, 0]), color=TRAIN, lw=1.2, label="on training part")
+        axes.plot(*thin(x[steps], result.arrays["train_forecast"][:, 0]), color=TRAIN, lw=1.2, label="training")
     if not story.leaky:
         forecast = result.arrays["test_forecast"][: stop - start, 0]
-        axes.plot(*thin(x[start : start + len(forecast)], forecast), color=TEST, lw=1.2, label="on test part")
+        axes.plot(*thin(x[start : start + len(forecast)], forecast), color=TEST, lw=1.2, label="test")
         axes.axvline(x[start], color=INK, ls="--", lw=0.9)
     axes.set(xlabel=_x_label(story), ylabel=story.variable)
 
@@ -342,7 +346,7 @@ def _intervals(story: Story, axes: Axes, name: str) -> None:
         lw=0,
         label=f"{100 * story.level:.0f} % interval",
     )
-    axes.plot(x[:length], result.arrays["test_forecast"][:length, 0], color=story.shade(name), label=f"{name}, one step ahead")
+    axes.plot(x[:length], result.arrays["test_forecast"][:length, 0], color=story.shade(name), label="forecast")
     axes.plot(x[:length], y[:length], ".", color=INK, ms=3.5, label="true")
     axes.set(xlabel=_x_label(story), ylabel=story.variable)
 

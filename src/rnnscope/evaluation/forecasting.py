@@ -81,9 +81,9 @@ class Forecasting(EvaluationSpec):
 
     def score(self, model: SequenceModel, data: TrainingData, streams: Streams) -> ModelResult:
         assert isinstance(data, ForecastData)
-        loops = {mode: NetworkForecaster(model, data, mode) for mode in dict.fromkeys(("stream", *self.closed_loop))}
+        loops = {mode: NetworkForecaster(model, data, mode) for mode in self.closed_loop or ("stream",)}
         names = {mode: "closed_loop" if mode == self.closed_loop[0] else f"closed_loop_{mode}" for mode in self.closed_loop}
-        return self._result(data, {names[m]: loops[m] for m in self.closed_loop}, loops["stream"], figures=True)
+        return self._result(data, {names[m]: loops[m] for m in self.closed_loop}, next(iter(loops.values())), figures=True)
 
     def _result(
         self, data: ForecastData, loops: dict[str, Forecaster], one: Forecaster, *, figures: bool = False
@@ -195,6 +195,7 @@ class Forecasting(EvaluationSpec):
             "baselines": {name: dict(r.scores) for name, r in references.items()},
             "models": models,
             "season": training_season(data),
+            "closed_loop_mode": self.closed_loop[0] if self.closed_loop else None,
         }
         arrays = {f"{name}/{key}": v for name, r in references.items() for key, v in r.arrays.items()}
         for name, repeats in results.items():

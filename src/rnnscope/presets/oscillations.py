@@ -15,8 +15,9 @@ def sine() -> Experiment:
         models={"elman": Elman(), "lstm": LSTM(), "gru": GRU()},
         # the rate falls to a hundredth at the end: with a constant one the last weights' score depends on where training stops
         trainer=BPTT(epochs=100, batch_size=32, learning_rate=1e-3, schedule="cosine"),
-        # networks trained on windows from a zero state may drift when their state runs on: both ways are scored
-        evaluation=Forecasting(closed_loop=("stream", "window")),
+        # trained on windows from a zero state, these networks drift when their state runs on (free-run RMSE .2 to .4 for .06):
+        # forecasts re-run the last window, and the carried state is scored beside it
+        evaluation=Forecasting(closed_loop=("window", "stream")),
     )
 
 
@@ -77,5 +78,5 @@ def sine_small() -> Experiment:
         ),
         models={"elman": Elman(hidden_size=16, num_layers=1)},
         trainer=BPTT(epochs=50),
-        evaluation=Forecasting(closed_loop=("stream", "window")),
+        evaluation=Forecasting(closed_loop=("window", "stream")),
     )

@@ -15,8 +15,9 @@ SCORE_ORDER = ("rmse", "mae", "r2", "mase", "relative_variance", "mse")
 SCORE_LABELS = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "mase": "MASE", "mse": "MSE", "relative_variance": "rel. variance"}
 SET_LABELS = {
     "test": "One step ahead, test part",
-    "closed_loop": "Closed loop over the test part (state carried on)",
-    "closed_loop_window": "Closed loop, last window re-run at every step",
+    "closed_loop": "Closed loop over the test part",
+    "closed_loop_window": "Closed loop over the test part, last window re-run at every step",
+    "closed_loop_stream": "Closed loop over the test part, state carried on",
     "unseen": "One step ahead, unseen trajectories",
     "closed_loop_unseen": "Closed loop, unseen trajectories",
     "generation": "Closed loop over the whole series from its first values",
@@ -95,7 +96,7 @@ def tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             best[column] = (max if column == "r2" else min)(values) if values else None
         found.append(
             {
-                "title": SET_LABELS.get(key, f"One step ahead, {key}" if not key.startswith("closed") else key),
+                "title": set_label(key, metrics.get("closed_loop_mode")),
                 "columns": columns,
                 "labels": [SCORE_LABELS[c] for c in columns],
                 "rows": rows,
@@ -103,6 +104,14 @@ def tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def set_label(key: str, mode: str | None) -> str:
+    """The heading of a score table; `mode` says how the main closed loop went on."""
+    label = SET_LABELS.get(key, f"One step ahead, {key}")
+    if key.startswith("closed_loop") and not key.startswith(("closed_loop_window", "closed_loop_stream")) and mode:
+        label += ", " + {"window": "last window re-run at every step", "stream": "state carried on"}[mode]
+    return label
 
 
 def reference_label(name: str) -> str:
