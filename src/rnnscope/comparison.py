@@ -16,7 +16,7 @@ from rnnscope.api import compare
 from rnnscope.core.errors import ConfigError, DataError, Interrupted, RnnscopeError, RunFolderError
 from rnnscope.experiment import Experiment
 from rnnscope.pipeline import check_device, open_folder
-from rnnscope.plotting import COLOURS, INK, MUTED, new_figure, render, style
+from rnnscope.plotting import COLOURS, INK, MUTED, log_scale, new_figure, render, style
 from rnnscope.results import Run
 from rnnscope.runs.folder import RunFolder, npz_bytes
 from rnnscope.runs.report import inline_svg, number
@@ -105,7 +105,7 @@ def comparison_figure(frame: pd.DataFrame) -> Any:
                         else MUTED
                     )
                     panel.plot(one[column], row, "o" if is_model else "|", color=shade, ms=8 if is_model else 14, mew=1.8)
-            panel.set_xscale("log")
+            log_scale(panel, "x")
             panel.set_yticks(range(len(runs)), [r.rsplit("-", 3)[0] for r in runs] if panel is axes[0] else [""] * len(runs))
             panel.set_ylim(len(runs) - 0.5, -0.5)
             panel.set(xlabel=f"RMSE, {title}")

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK = "#1f2328"
 MUTED = "#8a8f98"
@@ -95,6 +96,17 @@ def small_legend(axes: Axes) -> None:
         handletextpad=0.4,
         labelspacing=0.2,
     )
+
+
+def log_scale(axes: Axes, which: str) -> None:
+    """A logarithmic x or y axis whose labels do not crowd: 1, 2, 5 over few decades, powers of ten over many."""
+    getattr(axes, f"set_{which}scale")("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = getattr(axes, f"get_{which}lim")()
+    axis.set_minor_formatter(NullFormatter())
+    if low > 0 and high / low < 300:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 60 else (1.0, 3.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
 
 
 def thin(x: np.ndarray, y: np.ndarray, most: int = 3000) -> tuple[np.ndarray, np.ndarray]:

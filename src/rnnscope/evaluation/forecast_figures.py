@@ -19,7 +19,7 @@ from rnnscope.evaluation.forecast_captions import (
     series_caption,
 )
 from rnnscope.evaluation.story import Story
-from rnnscope.plotting import COLOURS, INK, MUTED, legend_above, new_figure, plain, small_legend, style, thin
+from rnnscope.plotting import COLOURS, INK, MUTED, legend_above, log_scale, new_figure, plain, small_legend, style, thin
 
 TRAIN, TEST, STRAIGHT = COLOURS[0], COLOURS[1], "#b58a2b"
 
@@ -168,7 +168,9 @@ def _loss(story: Story, axes: Axes, names: list[str]) -> None:
             if len(runs) > 1:
                 axes.fill_between(epochs, stack.min(0), stack.max(0), color=shades[column], alpha=0.18, lw=0)
     positive = all((h.columns["train_loss"] > 0).all() for n in names for h in story.histories[n])
-    axes.set(xlabel="epoch", ylabel="loss", yscale="log" if positive else "linear")
+    axes.set(xlabel="epoch", ylabel="loss")
+    if positive:
+        log_scale(axes, "y")
 
 
 def _predictions(story: Story, axes: Axes, name: str) -> None:
@@ -228,10 +230,10 @@ def _comparison(story: Story, axes: Axes) -> None:
         height=0.62,
         ecolor=INK,
     )
-    axes.set_xscale("log")
     low, high = float(values.min()), float(values.max())
     low = max(low, high * 1e-9)
     axes.set_xlim(low / 2.0, high * 6)
+    log_scale(axes, "x")
     for position, value in zip(positions, values, strict=True):
         axes.text(max(value, low / 2) * 1.12, position, f"{value:.3g}", va="center", fontsize=9)
     axes.set_yticks(positions, [r[0] for r in rows])
@@ -327,7 +329,7 @@ def _lead_times(story: Story, axes: Axes) -> None:
     axes.set(xlabel="lead time in steps", ylabel="RMSE")
     positive = [r.arrays["lead_rmse"] for r in story.references.values() if "lead_rmse" in r.arrays]
     if positive and max(c.max() for c in positive) > 20 * max(1e-300, min(c[c > 0].min(initial=np.inf) for c in positive)):
-        axes.set_yscale("log")
+        log_scale(axes, "y")
     legend_above(axes, 4)
 
 
