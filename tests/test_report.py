@@ -11,9 +11,10 @@ import pytest
 
 import rnnscope as rs
 from helpers import BLANK_SVG, run_tiny, strict_json, succeeds, tiny, wave, with_drawing, write_csv
+from rnnscope.evaluation.baselines import label
 from rnnscope.plotting import render
 from rnnscope.runs.folder import RunFolder
-from rnnscope.runs.report import number, reference_label
+from rnnscope.runs.report import number
 
 SCRIPT = "<script>alert(1)</script>"
 COLUMN = "<script>load</script> & 'more' \"quoted\""
@@ -177,7 +178,7 @@ def test_the_score_tables_hold_the_numbers_of_the_metrics_best_first(drawn):
     text = drawn.report.read_text(encoding="utf-8")
     part = text[text.index("One step ahead, test part") : text.index("Closed loop over the test part")]
     head, *rows = table_rows(part)
-    expected = {**drawn.metrics["models"], **{reference_label(n): s for n, s in drawn.metrics["baselines"].items()}}
+    expected = {**drawn.metrics["models"], **{label(n): s for n, s in drawn.metrics["baselines"].items()}}
     assert {row[0] for row in rows} == set(expected)
     for row in rows:
         assert row[head.index("RMSE")] == number(expected[row[0]]["test"]["rmse"])
@@ -191,8 +192,8 @@ def test_in_each_column_the_best_value_is_marked_and_the_ceiling_never(tmp_path)
     text = run.report.read_text(encoding="utf-8")
     part = text[text.index("One step ahead, test part") : text.index("Closed loop over the test part")]
     marked = re.findall(r'<tr class="(\w+)"><td>([^<]*)</td>((?:<td.*?</td>)*)', part)
-    rivals = {**run.metrics["models"], **{reference_label(n): s for n, s in run.metrics["baselines"].items()}}
-    rivals.pop(reference_label("noise_ceiling"))
+    rivals = {**run.metrics["models"], **{label(n): s for n, s in run.metrics["baselines"].items()}}
+    rivals.pop(label("noise_ceiling"))
     for kind, name, cells in marked:
         best = 'class="best"' in cells
         if kind == "ceiling":

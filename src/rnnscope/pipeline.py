@@ -4,8 +4,6 @@
 over `walk` to show progress.
 """
 
-import csv
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -308,8 +306,3 @@ def check_device(device: str) -> None:
         )
     if kind not in ("cpu", "cuda"):
         raise ConfigError(f"device '{device}' is not supported", "cpu or cuda", "set device=cpu")
-
-
-def read_history(text: str) -> list[dict[str, str]]:
-    """Rows of a history.csv."""
-    return list(csv.DictReader(io.StringIO(text)))

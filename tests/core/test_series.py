@@ -171,7 +171,7 @@ def test_feedback_integrates_as_decoding_a_run_does(transform: str, differences:
     outputs = 0.1 * rng.standard_normal((1, steps, made.output_size))
     start = made.inputs(one)[None, 20]
     forecasts = made.decode_run(start, outputs)
-    covariates = made.exogenous(one.covariates)[21 : 21 + steps]
+    covariates = made.scaled_covariates(one.covariates)[21 : 21 + steps]
     x = torch.from_numpy(start)
     for k in range(steps):
         x = feedback(x, torch.from_numpy(outputs[:, k]), torch.from_numpy(covariates[None, k]))
@@ -187,7 +187,7 @@ def test_feedback_of_the_true_targets_makes_the_true_inputs(differences: int, ah
     inputs, targets, feedback = made.inputs(one), made.targets(one), made.feedback()
     x = torch.from_numpy(inputs[None, 5])
     for t in range(5, STEPS - 2):
-        known = torch.from_numpy(made.exogenous(one.covariates)[None, t + 2 if ahead else t + 1])
+        known = torch.from_numpy(made.scaled_covariates(one.covariates)[None, t + 2 if ahead else t + 1])
         x = feedback(x, torch.from_numpy(targets[None, t]), known)
         np.testing.assert_allclose(x[0], inputs[t + 1], rtol=1e-9, atol=1e-11)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -206,12 +205,6 @@ class ForecastData(TrainingData):
             for name, column in s.hidden.items():
                 kept[f"{name}_{number}"] = column
         return kept
-
-    def test_spans(self) -> Iterator[tuple[str, Span]]:
-        """Every span of every test set with the set's name."""
-        for name, spans in self.parts.tests.items():
-            for span in spans:
-                yield name, span
 
 
 def encode(series: tuple[Series, ...], representation: Representation) -> EncodedSeries:

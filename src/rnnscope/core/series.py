@@ -160,10 +160,6 @@ class Representation:
         windows = np.lib.stride_tricks.sliding_window_view(z[1:], self.horizon, axis=0)
         return windows.transpose(0, 2, 1).reshape(len(windows), -1)
 
-    def exogenous(self, covariates: np.ndarray) -> np.ndarray:
-        """What a closed loop is given from outside at each step: scaled covariates."""
-        return self.scaled_covariates(covariates)
-
     def feedback(self) -> AffineFeedback:
         """The closed loop's x' = A x + B y + C e in this representation."""
         variables, levels, exogenous = self.num_variables, self.num_levels, len(self.covariate_location)

@@ -123,7 +123,7 @@ class NetworkForecaster(Forecaster):
         """Scaled covariates that go with the inputs of steps t … t+steps-2."""
         ahead = 1 if self.data.representation.ahead else 0
         raw = self.future_covariates(series, origins + ahead, 0, steps - 1)
-        return self._tensor(self.data.representation.exogenous(raw))
+        return self._tensor(self.data.representation.scaled_covariates(raw))
 
     @torch.inference_mode()
     def states(self, series: int, origins: np.ndarray) -> Tensor:

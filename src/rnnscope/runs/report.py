@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from rnnscope.core.errors import RnnscopeError
+from rnnscope.evaluation.baselines import label
 from rnnscope.plotting import INK
 from rnnscope.runs.folder import RunFolder
 
@@ -21,14 +22,6 @@ SET_LABELS = {
     "unseen": "One step ahead, unseen trajectories",
     "closed_loop_unseen": "Closed loop, unseen trajectories",
     "generation": "Closed loop over the whole series from its first values",
-}
-REFERENCE_LABELS = {
-    "mean": "mean of the training part",
-    "last_value": "last value (persistence)",
-    "two_point": "two-point extrapolation",
-    "seasonal_naive": "seasonal naive",
-    "linear_autoregression": "linear autoregression",
-    "noise_ceiling": "true signal (noise ceiling)",
 }
 
 
@@ -87,7 +80,7 @@ def tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         for name, scores in metrics["baselines"].items():
             if key in scores:
                 kind = "ceiling" if name == "noise_ceiling" else "baseline"
-                rows.append({"name": reference_label(name), "kind": kind, "scores": scores[key], "sd": {}})
+                rows.append({"name": label(name), "kind": kind, "scores": scores[key], "sd": {}})
         rows.sort(key=lambda r: r["scores"].get("rmse", float("inf")))
         columns = [c for c in SCORE_ORDER if any(c in r["scores"] for r in rows)]
         best = {}
@@ -108,15 +101,10 @@ def tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 def set_label(key: str, mode: str | None) -> str:
     """The heading of a score table; `mode` says how the main closed loop went on."""
-    label = SET_LABELS.get(key, f"One step ahead, {key}")
+    heading = SET_LABELS.get(key, f"One step ahead, {key}")
     if key.startswith("closed_loop") and not key.startswith(("closed_loop_window", "closed_loop_stream")) and mode:
-        label += ", " + {"window": "last window re-run at every step", "stream": "state carried on"}[mode]
-    return label
-
-
-def reference_label(name: str) -> str:
-    """A baseline's name in words."""
-    return f"AR({name[2:]}) on raw values" if name.startswith("ar") and name[2:].isdigit() else REFERENCE_LABELS.get(name, name)
+        heading += ", " + {"window": "last window re-run at every step", "stream": "state carried on"}[mode]
+    return heading
 
 
 def number(value: float | None) -> str:

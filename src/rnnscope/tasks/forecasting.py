@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from rnnscope.core.errors import ConfigError, DataError
+from rnnscope.core.errors import DataError
 from rnnscope.core.forecast import ForecastData, Parts, encode
 from rnnscope.core.interfaces import TaskSpec
 from rnnscope.core.random import Streams
@@ -135,9 +135,3 @@ def check_finite(series: Series) -> None:
                 "finite numbers",
                 "set task.missing=interpolate, or clean the data",
             )
-
-
-def require(condition: bool, found: str, expected: str, remedy: str) -> None:
-    """Raise `ConfigError` unless the condition holds."""
-    if not condition:
-        raise ConfigError(found, expected, remedy)
