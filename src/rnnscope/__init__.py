@@ -50,7 +50,25 @@ _PUBLIC = {
     "Split": "rnnscope.tasks.split",
     "Series": "rnnscope.core.series",
     "BPTT": "rnnscope.training.gradient",
+    "Transport": "rnnscope.training.transport",
+    "Stage": "rnnscope.training.transport",
+    "Streams": "rnnscope.core.random",
     "Forecasting": "rnnscope.evaluation.forecasting",
+    "Emulation": "rnnscope.evaluation.emulation",
+    "ReverseEngineering": "rnnscope.analysis.reverse_engineering",
+    "HiddenMarkov": "rnnscope.tasks.hidden_markov",
+    "HMM": "rnnscope.markov.hmm",
+    "GaussianHMM": "rnnscope.markov.hmm",
+    "BeliefFilter": "rnnscope.markov.belief",
+    "transition_matrix": "rnnscope.markov.families",
+    "emission_matrix": "rnnscope.markov.families",
+    "select_num_states": "rnnscope.markov.selection",
+    "align": "rnnscope.markov.alignment",
+    "generate": "rnnscope.markov.generation",
+    "from_hmmlearn": "rnnscope.markov.interchange",
+    "to_hmmlearn": "rnnscope.markov.interchange",
+    "sinkhorn_divergence": "rnnscope.numerics.transport",
+    "match_sequences": "rnnscope.numerics.matching",
     "RnnscopeError": "rnnscope.core.errors",
     "ConfigError": "rnnscope.core.errors",
     "DataError": "rnnscope.core.errors",
@@ -62,6 +80,7 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from rnnscope.analysis.reverse_engineering import ReverseEngineering
     from rnnscope.api import compare as compare
     from rnnscope.api import run as run
     from rnnscope.core.errors import (
@@ -74,14 +93,26 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from rnnscope.core.loops import AffineFeedback, close_loop, free_run, hold_input, with_noise
+    from rnnscope.core.random import Streams
     from rnnscope.core.series import Series
     from rnnscope.core.system import DynamicalSystem, Rollout, SequenceModel, System, rollout
+    from rnnscope.evaluation.emulation import Emulation
     from rnnscope.evaluation.forecasting import Forecasting
     from rnnscope.experiment import Experiment, preset
+    from rnnscope.markov.alignment import align
+    from rnnscope.markov.belief import BeliefFilter
+    from rnnscope.markov.families import emission_matrix, transition_matrix
+    from rnnscope.markov.generation import generate
+    from rnnscope.markov.hmm import HMM, GaussianHMM
+    from rnnscope.markov.interchange import from_hmmlearn, to_hmmlearn
+    from rnnscope.markov.selection import select_num_states
     from rnnscope.models.recurrent import GRU, LSTM, Elman
     from rnnscope.models.wrap import as_system
+    from rnnscope.numerics.matching import match_sequences
+    from rnnscope.numerics.transport import sinkhorn_divergence
     from rnnscope.results import Run, open_run
     from rnnscope.tasks.forecasting import ForecastTask, Recording
+    from rnnscope.tasks.hidden_markov import HiddenMarkov
     from rnnscope.tasks.ode import (
         DrivenOscillator,
         Duffing,
@@ -97,6 +128,7 @@ if TYPE_CHECKING:
     from rnnscope.tasks.split import Split
     from rnnscope.tasks.table import Embedded, Table
     from rnnscope.training.gradient import BPTT
+    from rnnscope.training.transport import Stage, Transport
 
 
 def __getattr__(name: str) -> Any:

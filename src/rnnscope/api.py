@@ -73,15 +73,19 @@ def only_models(experiment: Experiment, names: list[str] | None) -> Experiment:
 
 
 def compare(runs: list[Run | Path | str]) -> pd.DataFrame:
-    """One row per model and baseline of each run: one-step and closed-loop scores side by side.
+    """One row per model and baseline of each run, with the scores by which their evaluation compares runs (`headlines`).
 
     Baselines appear once per run. Scores of runs on different data are not comparable; the column `data` tells them apart.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    headlines: dict[str, dict[str, Any]] = {}
     for one in runs:
         opened = one if isinstance(one, Run) else open_run(one)
         rows += comparison_rows(opened)
-    return pd.DataFrame(rows)
+        headlines |= {h["key"]: h for h in opened.metrics["headlines"]}
+    frame = pd.DataFrame(rows)
+    frame.attrs["headlines"] = list(headlines.values())
+    return frame
 
 
 def comparison_rows(run: Run) -> list[dict[str, Any]]:
@@ -94,8 +98,7 @@ def comparison_rows(run: Run) -> list[dict[str, Any]]:
     for kind, entries in (("model", run.metrics["models"]), ("baseline", run.metrics["baselines"])):
         for name, scores in entries.items():
             row: dict[str, Any] = {"run": run.path.name, "data": data, "name": name, "kind": kind}
-            for key, prefix in (("test", ""), ("closed_loop", "closed_loop_")):
-                for score in ("rmse", "r2"):
-                    row[f"{prefix}{score}"] = scores.get(key, {}).get(score)
+            for one in run.metrics["headlines"]:
+                row[one["key"]] = scores.get(one["part"], {}).get(one["score"])
             rows.append(row)
     return rows

@@ -102,6 +102,7 @@ def show(name: str, as_json: AsJson = False, quiet: Quiet = False, debug: Debug 
                 **{f"models.{n}": m for n, m in experiment.models.items()},
                 "trainer": experiment.trainer,
                 "evaluation": experiment.evaluation,
+                **{f"analyses.{n}": a for n, a in experiment.analyses.items()},
             }
             notes = ["#", f"# {experiment.name}: {experiment.summary}"]
             seen: set[type] = set()
@@ -199,6 +200,76 @@ def forecast(
         write_frame(frame, out)
         name = model or opened.best_model()
         emit({"file": str(out), "model": name, "steps": steps}, as_json, f"{steps} steps by {name} -> {out}")
+
+
+def sample(
+    run_folder: Annotated[Path, typer.Argument(help="A run folder of a network that emulates an HMM.")],
+    num_sequences: Annotated[int, typer.Option("--num-sequences", help="How many sequences.")] = 1000,
+    num_steps: Annotated[int, typer.Option("--num-steps", help="How long each is.")] = 100,
+    out: Annotated[Path, typer.Option("--out", help="NPZ file (symbols, argmax, logits) or CSV (a row per sequence).")] = Path(
+        "sequences.npz"
+    ),
+    model: Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the network's noise.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    allow_source: AllowSource = False,
+) -> None:
+    """Draw new sequences from a network that emulates an HMM."""
+    with user_errors(debug, as_json):
+        from rnnscope.comparison import write_sequences
+        from rnnscope.results import Run
+
+        opened = Run(run_folder, allow_source=allow_source)
+        write_sequences(opened.sample(num_sequences, num_steps, model=model, seed=seed), out)
+        name = model or opened.best_model()
+        found = {"file": str(out), "model": name, "sequences": num_sequences, "steps": num_steps}
+        emit(found, as_json, f"{num_sequences} sequences of {num_steps} steps by {name} -> {out}")
+
+
+def fit_hmm(
+    data: Annotated[str, typer.Argument(help="CSV, Parquet or NPZ file of sequences.")],
+    num_states: Annotated[str, typer.Option("--num-states", help="A number, a range 1..6 or a list 2,3,5.")] = "1..6",
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="Column with the observations. Repeatable: a vector per step.")
+    ] = None,
+    sequence: Annotated[str | None, typer.Option("--sequence", help="Column that tells sequences apart.")] = None,
+    emissions: Annotated[
+        str, typer.Option("--emissions", help="categorical, gaussian (diagonal), gaussian-full, or auto.")
+    ] = "auto",
+    choose: Annotated[str, typer.Option("--choose", help="held-out or bic.")] = "held-out",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the starts and of the held-out part.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file for the chosen model.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit hidden Markov models to your own sequences and choose the number of states."""
+    with user_errors(debug, as_json):
+        from rnnscope.fitting import fit_file, selection_text, write_model
+
+        found = fit_file(data, num_states, column, sequence, emissions, choose, seed)
+        if out is not None:
+            write_model(found, out)
+        emit(found.plain(), as_json, selection_text(found, out))
+
+
+def analyze(
+    run_folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    model: Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    allow_source: AllowSource = False,
+) -> None:
+    """Analyse a run's model again (or another of its models) and write the report anew."""
+    with user_errors(debug, as_json):
+        from rnnscope.pipeline import analyze_run
+        from rnnscope.results import Run
+
+        path = analyze_run(Run(run_folder, allow_source=allow_source), model)
+        emit({"report": str(path)}, as_json, str(path))
 
 
 def compare(
@@ -323,6 +394,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "batch": batch,
     "forecast": forecast,
+    "sample": sample,
+    "fit-hmm": fit_hmm,
+    "analyze": analyze,
     "compare": compare,
     "report": report,
 }

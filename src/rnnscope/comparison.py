@@ -15,6 +15,7 @@ import pandas as pd
 from rnnscope.api import compare
 from rnnscope.core.errors import ConfigError, DataError, Interrupted, RnnscopeError, RunFolderError
 from rnnscope.experiment import Experiment
+from rnnscope.markov.generation import Generated
 from rnnscope.pipeline import check_device, open_folder
 from rnnscope.plotting import COLOURS, INK, MUTED, log_scale, new_figure, render, style
 from rnnscope.results import Run
@@ -87,12 +88,15 @@ def write_comparison(frame: pd.DataFrame, out: Path) -> Path:
 
 
 def comparison_figure(frame: pd.DataFrame) -> Any:
-    """RMSE one step ahead and in closed loop: one group of points per run, models in colour, baselines grey."""
+    """The first two scores by which runs are compared: one row of points per run, models in colour, baselines grey."""
+    chosen = [h for h in frame.attrs["headlines"] if h["better"] == "low" and frame[h["key"]].notna().any()][:2]
     runs = list(dict.fromkeys(frame["run"]))
     models = list(dict.fromkeys(frame.loc[frame["kind"] == "model", "name"]))
     with style():
-        figure, axes = new_figure(1, 2, 10.5, 0.9 + 0.55 * max(2, len(runs)) + 0.9)
-        for panel, column, title in ((axes[0], "rmse", "one step ahead"), (axes[1], "closed_loop_rmse", "closed loop")):
+        figure, axes = new_figure(1, max(1, len(chosen)), 10.5, 0.9 + 0.55 * max(2, len(runs)) + 0.9)
+        axes = np.atleast_1d(axes)
+        for panel, headline in zip(axes, chosen, strict=False):
+            column = headline["key"]
             for row, run in enumerate(runs):
                 part = frame[(frame["run"] == run) & frame[column].notna()]
                 for _, one in part.iterrows():
@@ -108,7 +112,7 @@ def comparison_figure(frame: pd.DataFrame) -> Any:
             log_scale(panel, "x")
             panel.set_yticks(range(len(runs)), [r.rsplit("-", 3)[0] for r in runs] if panel is axes[0] else [""] * len(runs))
             panel.set_ylim(len(runs) - 0.5, -0.5)
-            panel.set(xlabel=f"RMSE, {title}")
+            panel.set(xlabel=headline["label"])
         handles = [axes[0].plot([], [], "o", color=COLOURS[i % len(COLOURS)], label=m)[0] for i, m in enumerate(models)]
         handles.append(axes[0].plot([], [], "|", color=MUTED, ms=14, mew=1.8, ls="none", label="baselines")[0])
         figure.legend(handles=handles, loc="outside upper left", ncols=6)
@@ -162,6 +166,33 @@ def write_frame(frame: pd.DataFrame, out: Path) -> None:
         raise DataError(
             "writing Parquet needs the package pyarrow", "pyarrow", "pip install 'rnnscope[parquet]', or write .csv"
         ) from None
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise RunFolderError(
+            f"'{out}' cannot be written: {error.strerror or error}", "a writable path with free space", "give another --out"
+        ) from None
+
+
+def write_sequences(made: Generated, out: Path) -> None:
+    """Sequences as NPZ (symbols, argmax, logits) or CSV (one sequence per row, symbols sampled), whole or not at all."""
+    if out.suffix.lower() == ".csv":
+        names = [f"step_{t + 1}" for t in range(made.sampled.shape[1])]
+        write_frame(pd.DataFrame(made.sampled, columns=names), out)
+        return
+    if out.suffix.lower() != ".npz":
+        raise ConfigError(f"--out ends in '{out.suffix}'", "one of .npz, .csv", "choose another file name")
+    arrays = {"symbols": made.sampled, "argmax": made.argmax}
+    write_whole(out, npz_bytes(arrays | ({"logits": made.logits} if made.logits is not None else {})))
+
+
+def write_whole(out: Path, content: bytes) -> None:
+    """A file's content, whole or not at all."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, out)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

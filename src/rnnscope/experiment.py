@@ -6,19 +6,27 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from rnnscope.core.errors import ConfigError, RnnscopeError, unknown_name
-from rnnscope.core.interfaces import EvaluationSpec, ModelSpec, TaskSpec, TrainerSpec
+from rnnscope.core.interfaces import AnalysisSpec, EvaluationSpec, ModelSpec, TaskSpec, TrainerSpec
 from rnnscope.core.spec import NonNegative, Positive, Spec, from_yaml, override, to_yaml
 from rnnscope.registry import CATEGORIES, kind_of, load, resolve
 
-BASES: dict[str, type[Spec]] = {"task": TaskSpec, "model": ModelSpec, "trainer": TrainerSpec, "evaluation": EvaluationSpec}
+BASES: dict[str, type[Spec]] = {
+    "task": TaskSpec,
+    "model": ModelSpec,
+    "trainer": TrainerSpec,
+    "evaluation": EvaluationSpec,
+    "analysis": AnalysisSpec,
+}
+NAMED = {"models": "model", "trainers": "trainer", "analyses": "analysis"}  # fields that hold parts by name
 
 
 class Experiment(Spec):
-    """Data, models, training and evaluation of one run.
+    """Data, models, training, evaluation and analyses of one run.
 
     Fields:
         name: of the preset or study. summary: one line. scope_row: row of the scope it serves.
         task, models (name -> model), trainer, evaluation: the parts. trainers: another trainer for some models, by name.
+        analyses (name -> analysis): what to look for in the chosen model.
         seed: of every random stream. num_seeds: repeats of each model from different streams, on the same data.
         device: cpu or cuda. threads: of torch on the CPU; None leaves torch's choice (figures repeat bit for bit only at
             the same number). keep_data: write the series into the run folder.
@@ -32,6 +40,7 @@ class Experiment(Spec):
     trainer: TrainerSpec
     trainers: dict[str, TrainerSpec] = {}
     evaluation: EvaluationSpec
+    analyses: dict[str, AnalysisSpec] = {}
     seed: NonNegative = 0
     num_seeds: Positive = 1
     device: str = "cpu"
@@ -44,7 +53,7 @@ class Experiment(Spec):
         assert info.field_name is not None
         return part(info.field_name, value, info.field_name)
 
-    @field_validator("models", "trainers", mode="before")
+    @field_validator(*NAMED, mode="before")
     @classmethod
     def _many(cls, value: Any, info: ValidationInfo) -> Any:
         assert info.field_name is not None
@@ -55,7 +64,7 @@ class Experiment(Spec):
         bad = [n for n in value if not str(n).replace("-", "_").isidentifier()]
         if bad:
             raise ConfigError(f"the name '{bad[0]}' in '{info.field_name}'", "letters, digits, _ and -", "choose another name")
-        return {str(n): part(info.field_name[:-1], v, f"{info.field_name}.{n}") for n, v in value.items()}
+        return {str(n): part(NAMED[info.field_name], v, f"{info.field_name}.{n}") for n, v in value.items()}
 
     def model_post_init(self, context: Any) -> None:
         for name in self.trainers:
@@ -71,8 +80,8 @@ class Experiment(Spec):
         plain: dict[str, Any] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name in ("models", "trainers"):
-                plain[name] = {k: _part_tree(name[:-1], v) for k, v in value.items()}
+            if name in NAMED:
+                plain[name] = {k: _part_tree(NAMED[name], v) for k, v in value.items()}
             elif name in BASES:
                 plain[name] = _part_tree(name, value)
             else:
@@ -167,8 +176,8 @@ def with_overrides(experiment: Experiment, assignments: list[str]) -> Experiment
 
 
 def _is_part(path: list[str]) -> bool:
-    """Whether a dotted path leads to a task, model, trainer or evaluation."""
-    return (len(path) == 1 and path[0] in BASES) or (len(path) == 2 and path[0] in ("models", "trainers"))
+    """Whether a dotted path leads to a task, model, trainer, evaluation or analysis."""
+    return (len(path) == 1 and path[0] in BASES and path[0] not in NAMED) or (len(path) == 2 and path[0] in NAMED)
 
 
 def preset(name: str) -> Experiment:
@@ -218,6 +227,7 @@ def schema() -> dict[str, Any]:
             "trainer": {"$ref": "#/$defs/trainer"},
             "trainers": {"type": "object", "additionalProperties": {"$ref": "#/$defs/trainer"}},
             "evaluation": {"$ref": "#/$defs/evaluation"},
+            "analyses": {"type": "object", "additionalProperties": {"$ref": "#/$defs/analysis"}},
         },
         "required": ["task", "models", "trainer", "evaluation"],
         "additionalProperties": False,

@@ -5,8 +5,8 @@ over `walk` to show progress.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ import torch
 
 from rnnscope.core.errors import ConfigError, Interrupted, RnnscopeError, RunFolderError
 from rnnscope.core.interfaces import (
+    AnalysisSpec,
     Checkpoint,
     Evaluation,
+    Figure,
+    Findings,
     History,
     ModelResult,
     Record,
@@ -28,7 +31,7 @@ from rnnscope.core.random import Streams
 from rnnscope.core.spec import from_yaml
 from rnnscope.experiment import Experiment
 from rnnscope.plotting import render
-from rnnscope.results import Run
+from rnnscope.results import Run, as_trained
 from rnnscope.runs.environment import describe_environment
 from rnnscope.runs.folder import RunFolder
 from rnnscope.runs.report import render_report
@@ -120,6 +123,7 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
                 histories[name].append((yield from train(trainer, experiment, folder, name, repeat, stop)))
                 models[name].append(model.to("cpu"))
         save_models(folder, models)
+        save_development(folder, histories)
         save_history(folder, histories)
 
         yield Stage("scoring against baselines")
@@ -130,10 +134,20 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
                 experiment.evaluation.score(m, data, streams.at("evaluation", name, i)) for i, m in enumerate(repeats)
             ]
         evaluation = experiment.evaluation.conclude(data, references, results, histories)
-        save_evaluation(folder, evaluation)
+        save_evaluation(folder, evaluation, list(experiment.analyses))
+        if experiment.keep_data and evaluation.samples:
+            folder.write_arrays("data/generated.npz", evaluation.samples)
 
         yield Stage("drawing figures")
-        save_figures(folder, experiment.evaluation.figures(data, references, results, histories, evaluation))
+        listed = save_figures(folder, experiment.evaluation.figures(data, references, results, histories, evaluation))
+
+        name, repeat = chosen_model(evaluation)
+        trained = as_trained(name, repeat, models[name][repeat], histories[name][repeat])
+        for title, analysis in experiment.analyses.items():
+            yield Stage(f"analysing {name}: {title}")
+            findings = analysis.run(trained, data, streams.at("analysis", title))
+            listed += save_findings(folder, title, analysis, findings)
+        folder.write_json("figures/figures.json", listed)
 
         yield Stage("writing the report")
         folder.write_json("summary.json", summary(experiment, data, models, evaluation))
@@ -149,6 +163,27 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
     except BaseException as error:
         note_failure(folder, error)
         raise
+
+
+def analyze_run(run: Run, model: str | None = None) -> Path:
+    """Analyse a trained model of a finished run again, and write its report anew.
+
+    Args:
+        model: which; the one chosen without the test part when None.
+    """
+    experiment, folder, data = run.experiment, run.folder, run.data
+    if not experiment.analyses:
+        raise ConfigError(
+            "this run's configuration has no analyses", "an experiment with analyses", "add analyses to it and run again"
+        )
+    trained = run.trained(model)
+    streams = Streams(experiment.seed)
+    listed = [f for f in folder.read_json("figures/figures.json") if f.get("section", "") not in experiment.analyses]
+    for title, analysis in experiment.analyses.items():
+        findings = analysis.run(trained, data, streams.at("analysis", title))
+        listed += save_findings(folder, title, analysis, findings)
+    folder.write_json("figures/figures.json", listed)
+    return render_report(folder)
 
 
 def train(
@@ -214,6 +249,25 @@ def save_models(folder: RunFolder, models: dict[str, list[SequenceModel]]) -> No
     folder.write_tensors("model.safetensors", tensors)
 
 
+def save_development(folder: RunFolder, histories: dict[str, list[History]]) -> None:
+    """Weights kept on the way, where there are any, under <model>/<repeat>/<epoch>/<parameter>."""
+    kept = {
+        f"{n}/{i}/{epoch}/{k}": t
+        for n, repeats in histories.items()
+        for i, h in enumerate(repeats)
+        for epoch, weights in h.outcome.development.items()
+        for k, t in weights.items()
+    }
+    if kept:
+        folder.write_tensors("development.safetensors", kept)
+
+
+def chosen_model(evaluation: Evaluation) -> tuple[str, int]:
+    """The model, and its repeat, that were chosen without the test part."""
+    name = evaluation.metrics["chosen_model"]
+    return name, int(evaluation.metrics["models"][name]["training"]["best_repeat"])
+
+
 def save_history(folder: RunFolder, histories: dict[str, list[History]]) -> None:
     """history.csv: one row per model, repeat and epoch."""
     rows: list[dict[str, Any]] = []
@@ -232,21 +286,46 @@ def save_history(folder: RunFolder, histories: dict[str, list[History]]) -> None
     folder.write_table("history.csv", rows)
 
 
-def save_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:
-    """metrics.json and the arrays behind the figures."""
-    folder.write_json("metrics.json", evaluation.metrics)
+def save_evaluation(folder: RunFolder, evaluation: Evaluation, analyses: list[str]) -> None:
+    """metrics.json, with the tables of the report, and the arrays behind the figures."""
+    shown = {
+        "tables": [t.plain() for t in evaluation.tables],
+        "headlines": [asdict(h) for h in evaluation.headlines],
+        "notes": list(evaluation.notes),
+        "analyses": analyses,
+    }
+    folder.write_json("metrics.json", {**evaluation.metrics, **shown})
     folder.write_arrays("findings/evaluation.npz", evaluation.arrays)
     folder.write_json("findings/evaluation.json", {"arrays": {k: list(v.shape) for k, v in evaluation.arrays.items()}})
 
 
-def save_figures(folder: RunFolder, figures: Any) -> None:
-    """PNG and SVG of every figure, and figures.json with their captions in order."""
+def save_findings(folder: RunFolder, title: str, analysis: AnalysisSpec, findings: Findings) -> list[dict[str, Any]]:
+    """What an analysis found: sentences, numbers and tables as JSON, arrays as NPZ, and its figures."""
+    folder.write_json(
+        f"findings/{title}.json",
+        {
+            "statements": list(findings.statements),
+            "metrics": findings.metrics,
+            "tables": [t.plain() for t in findings.tables],
+            "arrays": {k: list(v.shape) for k, v in findings.arrays.items()},
+        },
+    )
+    folder.write_arrays(f"findings/{title}.npz", findings.arrays)
+    return save_figures(folder, analysis.figures(findings), title)
+
+
+def save_figures(folder: RunFolder, figures: Iterable[Figure], section: str = "") -> list[dict[str, Any]]:
+    """PNG and SVG of every figure; returns their entries for figures.json, in order."""
     listed = []
     for figure in figures:
+        name = f"{section}-{figure.name}" if section else figure.name
         for kind in ("png", "svg"):
-            folder.write_bytes(f"figures/{figure.name}.{kind}", render(figure.canvas, kind))
-        listed.append({"name": figure.name, "caption": figure.caption, "wide": figure.wide})
-    folder.write_json("figures/figures.json", listed)
+            folder.write_bytes(f"figures/{name}.{kind}", render(figure.canvas, kind))
+        if figure.interactive:
+            folder.write_text(f"figures/{name}.html", figure.interactive)
+        entry = {"name": name, "caption": figure.caption, "wide": figure.wide, "section": section}
+        listed.append({**entry, "interactive": bool(figure.interactive)})
+    return listed
 
 
 def summary(

@@ -125,6 +125,17 @@ def thin(x: np.ndarray, y: np.ndarray, most: int = 3000) -> tuple[np.ndarray, np
     return x[rows], y[rows]
 
 
+def rasterize_clouds(figure: Figure, most: int = 600) -> None:
+    """Draw clouds of many markers as an image inside the SVG: as vectors they weigh megabytes and scroll badly."""
+    for axes in figure.axes:
+        for line in axes.lines:
+            if line.get_marker() not in ("None", None, "") and np.size(line.get_xdata()) > most:
+                line.set_rasterized(True)
+        for collection in axes.collections:
+            if np.shape(collection.get_offsets())[0] > most:
+                collection.set_rasterized(True)
+
+
 def render(figure: Figure, kind: str) -> bytes:
     """The figure as PNG (150 dpi, white ground) or SVG (transparent ground, text as text) bytes."""
     buffer = io.BytesIO()
@@ -132,5 +143,6 @@ def render(figure: Figure, kind: str) -> bytes:
         if kind == "png":
             figure.savefig(buffer, format="png", dpi=150, facecolor="white")
         else:
-            figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+            rasterize_clouds(figure)
+            figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True, dpi=150)
     return buffer.getvalue()

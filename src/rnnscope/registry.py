@@ -24,22 +24,30 @@ TASKS = {
     "mackey_glass": "rnnscope.tasks.ode:MackeyGlass",
     "table": "rnnscope.tasks.table:Table",
     "embedded": "rnnscope.tasks.table:Embedded",
+    "hidden_markov": "rnnscope.tasks.hidden_markov:HiddenMarkov",
 }
 MODELS = {
     "elman": "rnnscope.models.recurrent:Elman",
     "gru": "rnnscope.models.recurrent:GRU",
     "lstm": "rnnscope.models.recurrent:LSTM",
 }
-TRAINERS = {"bptt": "rnnscope.training.gradient:BPTT"}
-EVALUATIONS = {"forecasting": "rnnscope.evaluation.forecasting:Forecasting"}
-CATEGORIES = {"task": TASKS, "model": MODELS, "trainer": TRAINERS, "evaluation": EVALUATIONS}
+TRAINERS = {
+    "bptt": "rnnscope.training.gradient:BPTT",
+    "transport": "rnnscope.training.transport:Transport",
+}
+EVALUATIONS = {
+    "forecasting": "rnnscope.evaluation.forecasting:Forecasting",
+    "emulation": "rnnscope.evaluation.emulation:Emulation",
+}
+ANALYSES = {"reverse_engineering": "rnnscope.analysis.reverse_engineering:ReverseEngineering"}
+CATEGORIES = {"task": TASKS, "model": MODELS, "trainer": TRAINERS, "evaluation": EVALUATIONS, "analysis": ANALYSES}
 
 
 def resolve(category: str, kind: str, *, allow_source: bool = True) -> type[Any]:
     """The class behind a kind.
 
     Args:
-        category: task, model, trainer or evaluation. kind: a registered name or "file.py:Name".
+        category: task, model, trainer, evaluation or analysis. kind: a registered name or "file.py:Name".
         allow_source: import a foreign file; where False, such a kind is refused.
     """
     table = CATEGORIES[category]

@@ -1,5 +1,6 @@
 """A run read back from its folder: configuration, scores, history, models, forecasts."""
 
+import copy
 import io
 import warnings
 from functools import cached_property
@@ -12,10 +13,13 @@ import torch
 
 from rnnscope.core.errors import ConfigError, DataError, RunFolderError, unknown_name
 from rnnscope.core.forecast import ForecastData
-from rnnscope.core.interfaces import SequenceModel, TrainingData
+from rnnscope.core.interfaces import History, SequenceModel, Trained, TrainingData, TrainingOutcome
 from rnnscope.core.random import Streams
+from rnnscope.core.system import only_system
 from rnnscope.evaluation.forecasters import NetworkForecaster
 from rnnscope.experiment import Experiment, parse_yaml
+from rnnscope.markov.emulation import EmulationData
+from rnnscope.markov.generation import Generated, generate
 from rnnscope.runs.folder import RunFolder
 
 
@@ -148,6 +152,58 @@ class Run:
             ) from None
         return model.eval()
 
+    def trained(self, name: str | None = None, repeat: int | None = None) -> Trained:
+        """A trained model with its history and the weights kept on the way, as analyses take it."""
+        name = name or self.best_model()
+        model = self.model(name, repeat)
+        if repeat is None:
+            repeat = int(self.metrics["models"][name]["training"]["best_repeat"])
+        rows = self.history[(self.history["model"] == name) & (self.history["repeat"] == repeat)]
+        columns = {c: rows[c].to_numpy() for c in rows.columns if c not in ("model", "repeat")}
+        kept: dict[int, dict[str, torch.Tensor]] = {}
+        if self.folder.has("development.safetensors"):
+            prefix = f"{name}/{repeat}/"
+            for key, tensor in self.folder.read_tensors("development.safetensors").items():
+                if key.startswith(prefix):
+                    number, parameter = key[len(prefix) :].split("/", 1)
+                    kept.setdefault(int(number), {})[parameter] = tensor
+        entry = self.metrics["models"][name]["training"]
+        outcome = TrainingOutcome(
+            entry["reason"],
+            int(entry["epochs"]),
+            entry["score"],
+            entry["criterion"],
+            entry["seconds"],
+            dict(sorted(kept.items())),
+        )
+        return as_trained(name, repeat, model, History(columns, outcome))
+
+    def sample(
+        self,
+        num_sequences: int,
+        num_steps: int,
+        *,
+        model: str | None = None,
+        repeat: int | None = None,
+        seed: int = 0,
+    ) -> Generated:
+        """Draw new sequences from a network that emulates an HMM.
+
+        Args:
+            num_sequences, num_steps: how many, how long. model, repeat: as in `model`. seed: of the network's noise.
+
+        Returns:
+            `Generated`: symbols sampled from the outputs, and their argmax, both (N, T), and the logits.
+        """
+        data = self.data
+        if not isinstance(data, EmulationData):
+            raise ConfigError("this run's network generates no sequences", "a run that emulates an HMM", "choose another run")
+        if num_sequences < 1 or num_steps < 1:
+            raise ConfigError(f"{num_sequences} sequences of {num_steps} steps", "at least one of each", "ask for more")
+        system = only_system(self.model(model, repeat))
+        rng = torch.Generator().manual_seed(seed)
+        return generate(system, num_sequences, num_steps, rng, initial=data.initial_state, keep_logits=True)
+
     def forecast(
         self,
         steps: int,
@@ -192,6 +248,16 @@ class Run:
                 columns[_free_name(f"{variable}_lower", names)] = data.representation.unlevel(level - width[:, None])[:, v]
                 columns[_free_name(f"{variable}_upper", names)] = data.representation.unlevel(level + width[:, None])[:, v]
         return pd.DataFrame(columns)
+
+
+def as_trained(name: str, repeat: int, model: SequenceModel, history: History) -> Trained:
+    """A trained model as analyses take it, with the models it was at the epochs at which its weights were kept."""
+    development = []
+    for epoch, weights in history.outcome.development.items():
+        earlier = copy.deepcopy(model)
+        earlier.load_state_dict(weights)
+        development.append((epoch, earlier.eval()))
+    return Trained(name, repeat, model, history, tuple(development))
 
 
 def _extend(data: ForecastData, series: int, steps: int, covariates: np.ndarray | None) -> ForecastData:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnscope.core.interfaces import BatchSource, Signature, Stream, TrainingData
+from rnnscope.core.interfaces import BatchSource, Signature, Stream, SupervisedData
 from rnnscope.core.loops import AffineFeedback
 from rnnscope.core.series import Representation, Series, Span
 from rnnscope.core.windows import EncodedSeries, StreamSource, Windows, window_starts
@@ -34,7 +34,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class ForecastData(TrainingData):
+class ForecastData(SupervisedData):
     """Series ready for forecasting.
 
     Attributes:

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -70,31 +70,17 @@ class Stream:
 
 
 class TrainingData(ABC):
-    """What a trainer sees of a task.
+    """What models, trainers and evaluations see of a task.
 
     Attributes:
         signature: sizes for building models.
-        train, validation, monitor: windows; `monitor` (the test part) is only ever looked at, never used to choose.
-        feedback: how an output becomes the next input, where the task can be run closed; None otherwise.
     """
 
     signature: Signature
-    train: BatchSource
-    validation: BatchSource | None
-    monitor: BatchSource | None
-    feedback: AffineFeedback | None
 
     @abstractmethod
     def to(self, device: torch.device) -> "TrainingData":
         """The same data with its tensors on a device."""
-
-    @abstractmethod
-    def streams(self) -> list[Stream]:
-        """The training part as long sequences, for training with a carried state."""
-
-    @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss over all leading axes, a scalar."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -103,6 +89,28 @@ class TrainingData(ABC):
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
         """What is worth keeping in the run folder's data/."""
+
+
+class SupervisedData(TrainingData):
+    """Data with a target for every input, which gradient training needs.
+
+    Attributes:
+        train, validation, monitor: windows; `monitor` (the test part) is only ever looked at, never used to choose.
+        feedback: how an output becomes the next input, where the task can be run closed; None otherwise.
+    """
+
+    train: BatchSource
+    validation: BatchSource | None
+    monitor: BatchSource | None
+    feedback: AffineFeedback | None
+
+    @abstractmethod
+    def streams(self) -> list[Stream]:
+        """The training part as long sequences, for training with a carried state."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss over all leading axes, a scalar."""
 
 
 class TaskSpec(Spec, ABC):
@@ -151,6 +159,7 @@ class TrainingOutcome:
         best_epoch: the epoch whose weights the model now has.
         score: the loss by which it was chosen. criterion: "validation loss" or "training loss".
         seconds: wall time spent in epochs, over all resumed parts.
+        development: epoch -> weights at chosen epochs on the way, where the trainer was asked to keep them.
     """
 
     reason: str
@@ -158,6 +167,7 @@ class TrainingOutcome:
     score: float
     criterion: str
     seconds: float
+    development: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
 class TrainingRun(ABC):
@@ -200,12 +210,60 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: file stem, one or two sentences that say what is to be seen, and matplotlib's object."""
+    """A drawn figure: file stem, one or two sentences that say what is to be seen, and matplotlib's object.
+
+    `interactive` is a self-contained piece of HTML that the report shows below it.
+    """
 
     name: str
     caption: str
     canvas: Any
     wide: bool = False
+    interactive: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table in a report: key of the rows' values, heading, and whether "low" or "high" is better ("" neither)."""
+
+    key: str
+    label: str
+    better: Literal["low", "high", ""] = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: its name, its kind ("model", "baseline", "ceiling" or ""), values by column (numbers or words) and their sd."""
+
+    name: str
+    kind: Literal["model", "baseline", "ceiling", ""]
+    values: dict[str, Any]
+    sd: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report. The best value of each column that has a better side is marked; ceilings do not compete."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """The table as JSON-able values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A score by which runs are compared side by side: scores[part][score], under the column name `key`."""
+
+    key: str
+    part: str
+    score: str
+    label: str
+    better: Literal["low", "high", ""] = "low"
 
 
 @dataclass(frozen=True)
@@ -221,13 +279,20 @@ class Evaluation:
     """What an evaluation found over all models and repeats.
 
     Attributes:
-        metrics: what goes to metrics.json: verdict, baselines, models.
-        arrays: what goes to findings/<evaluation>.npz.
-        figures: drawn lazily; iterate once.
+        metrics: what goes to metrics.json: verdict, chosen_model, chosen_by, and per baseline and model its scores. A
+            model's entry also has `verdict` and `training`, see `training_summary`.
+        arrays: what goes to findings/evaluation.npz.
+        tables: for the report, in order. headlines: by which runs are compared.
+        notes: sentences below the tables.
+        samples: what the models generated, kept where the data are kept.
     """
 
     metrics: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    tables: tuple[Table, ...] = ()
+    headlines: tuple[Headline, ...] = ()
+    notes: tuple[str, ...] = ()
+    samples: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class EvaluationSpec(Spec, ABC):
@@ -261,3 +326,64 @@ class EvaluationSpec(Spec, ABC):
         evaluation: Evaluation,
     ) -> Iterator[Figure]:
         """Every figure of the report."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model as analyses get it.
+
+    Attributes:
+        name, repeat: which. model: in evaluation mode, on the CPU. history: of its training.
+        development: (epoch, model at that epoch), where the trainer kept them.
+    """
+
+    name: str
+    repeat: int
+    model: SequenceModel
+    history: History
+    development: tuple[tuple[int, SequenceModel], ...] = ()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis found.
+
+    Attributes:
+        statements: sentences for the report, each with its evidence.
+        metrics: JSON-able values, for findings/<analysis>.json.
+        arrays: what the figures need, for findings/<analysis>.npz.
+        tables: for the report, in order.
+        results: the result objects themselves, for drawing; they are not written.
+    """
+
+    statements: tuple[str, ...]
+    metrics: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    tables: tuple[Table, ...] = ()
+    results: dict[str, Any] = field(default_factory=dict)
+
+
+class AnalysisSpec(Spec, ABC):
+    """A look at what a trained model learned."""
+
+    @abstractmethod
+    def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
+        """Analyse one trained model."""
+
+    @abstractmethod
+    def figures(self, findings: Findings) -> Iterator[Figure]:
+        """Every figure of the findings."""
+
+
+def training_summary(histories: list[History]) -> dict[str, Any]:
+    """How training went, over repeats."""
+    outcomes = [h.outcome for h in histories]
+    return {
+        "score": float(np.mean([o.score for o in outcomes])),
+        "criterion": outcomes[0].criterion,
+        "best_repeat": int(np.argmin([o.score for o in outcomes])),
+        "epochs": float(np.mean([o.best_epoch for o in outcomes])),
+        "reason": outcomes[0].reason,
+        "seconds": float(np.mean([o.seconds for o in outcomes])),
+        "final_train_loss": float(np.mean([h.columns["train_loss"][-1] for h in histories])),
+    }

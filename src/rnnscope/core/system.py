@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rnnscope.core.errors import ShapeError
+from rnnscope.core.errors import ConfigError, ShapeError
 
 
 class DynamicalSystem(nn.Module, ABC):
@@ -67,6 +67,20 @@ class SequenceModel(nn.Module, ABC):
     @abstractmethod
     def systems(self) -> dict[str, DynamicalSystem]:
         """The dynamical systems inside, by name; empty for a model without recurrence."""
+
+
+def only_system(model: SequenceModel) -> DynamicalSystem:
+    """The one dynamical system inside a model.
+
+    Raises:
+        ConfigError: it holds none, or several.
+    """
+    systems = model.systems()
+    if len(systems) != 1:
+        raise ConfigError(
+            f"a model with {len(systems)} recurrent systems", "exactly one", "choose an Elman network, an LSTM or a GRU"
+        )
+    return next(iter(systems.values()))
 
 
 class FusedRollout(ABC):

@@ -17,12 +17,14 @@ from rnnscope.core.interfaces import (
     Scores,
     SequenceModel,
     TrainingData,
+    training_summary,
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Span
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
 from rnnscope.evaluation.baselines import DEFAULT_ORDERS, LINEAR, TRIVIAL, is_raw_order, make_baseline, training_season
 from rnnscope.evaluation.forecast_figures import forecast_figures
+from rnnscope.evaluation.forecast_tables import HEADLINES, NOTE, forecast_tables
 from rnnscope.evaluation.forecasters import Forecaster, NetworkForecaster, TrueSignal
 from rnnscope.evaluation.intervals import IntervalSettings, interval_report, lead_halfwidths
 from rnnscope.evaluation.verdict import model_verdict, run_verdict
@@ -113,7 +115,8 @@ class Forecasting(EvaluationSpec):
                 if name == "test":
                     arrays[f"{loop_name}_forecast"] = run
                 elif len(paths) > 1:
-                    worst = [self._scores(t, f, scale)["r2"] for t, f in paths]
+                    # a path without spread, or one that left the finite numbers, has no R²: it counts as the worst
+                    worst = [self._scores(t, f, scale).get("r2", -np.inf) for t, f in paths]
                     scores[key] |= {"r2_median": float(np.median(worst)), "r2_worst": float(np.min(worst))}
         if self.from_start and loops:
             whole = Span(0, max(self.from_start, data.representation.first + 1), len(data.series[0]))
@@ -197,10 +200,11 @@ class Forecasting(EvaluationSpec):
             "season": training_season(data),
             "closed_loop_mode": self.closed_loop[0] if self.closed_loop else None,
         }
+        tables = forecast_tables(metrics)
         arrays = {f"{name}/{key}": v for name, r in references.items() for key, v in r.arrays.items()}
         for name, repeats in results.items():
             arrays |= {f"{name}/{i}/{key}": v for i, r in enumerate(repeats) for key, v in r.arrays.items()}
-        return Evaluation(metrics, arrays)
+        return Evaluation(metrics, arrays, tables, HEADLINES, (NOTE,))
 
     def figures(
         self,
@@ -241,17 +245,3 @@ def summarise(repeats: list[dict[str, Scores]]) -> dict[str, Any]:
     if len(repeats) > 1:
         found["seeds"] = [dict(r) for r in repeats]
     return found
-
-
-def training_summary(histories: list[History]) -> dict[str, Any]:
-    """How training went, over repeats."""
-    outcomes = [h.outcome for h in histories]
-    return {
-        "score": float(np.mean([o.score for o in outcomes])),
-        "criterion": outcomes[0].criterion,
-        "best_repeat": int(np.argmin([o.score for o in outcomes])),
-        "epochs": float(np.mean([o.best_epoch for o in outcomes])),
-        "reason": outcomes[0].reason,
-        "seconds": float(np.mean([o.seconds for o in outcomes])),
-        "final_train_loss": float(np.mean([h.columns["train_loss"][-1] for h in histories])),
-    }

@@ -24,6 +24,7 @@ from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
 from rnnscope.core.spec import Fraction, NonNegative, Positive, PositiveFloat
 from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
 from rnnscope.models.initialisation import RecurrentInit, fill_uniform, recurrent_matrix
+from rnnscope.models.weights import load_weights
 from rnnscope.numerics.batched import batched_closed_loop
 from rnnscope.numerics.kernels import PackedNetwork, closed_loop
 
@@ -258,7 +259,7 @@ class RecurrentSpec(ModelSpec):
 
     Fields: hidden_size (units per layer, >= 1), num_layers (>= 1), bias (b and c in the recurrence), readout_bias (d),
     dropout (share of a layer's outputs dropped before the next layer, in [0, 1)), skip (K >= 0 input taps straight to the
-    output), recurrent_init and recurrent_scale (of every U), forget_bias (added to an LSTM's forget gate).
+    output), recurrent_init and recurrent_scale (of every U), input_scale (of the first layer's W), weights (a safetensors file to start from, see `rnnscope.models.weights`), forget_bias (added to an LSTM's forget gate).
     """
 
     hidden_size: Positive = 64
@@ -269,6 +270,8 @@ class RecurrentSpec(ModelSpec):
     skip: NonNegative = 0
     recurrent_init: RecurrentInit = "uniform"
     recurrent_scale: PositiveFloat = 1.0
+    input_scale: PositiveFloat = 1.0
+    weights: str = ""
 
     @abstractmethod
     def cell(self) -> CellKind:
@@ -298,6 +301,11 @@ class RecurrentSpec(ModelSpec):
                 ]
                 with torch.no_grad():
                     layer_weights(layer)[1].copy_(torch.cat(blocks))
+        if self.input_scale != 1.0:
+            with torch.no_grad():
+                layer_weights(system.recurrent_layers()[0])[0].mul_(self.input_scale)
+        if self.weights:
+            load_weights(system, self.weights)
         return system
 
 
@@ -330,7 +338,7 @@ class LSTM(RecurrentSpec):
 
     def build(self, signature: Signature, rng: torch.Generator) -> RecurrentSystem:
         system = super().build(signature, rng)
-        if self.bias and self.forget_bias:
+        if self.bias and self.forget_bias and not self.weights:
             with torch.no_grad():
                 for layer in system.recurrent_layers():
                     bias = layer_weights(layer)[2]

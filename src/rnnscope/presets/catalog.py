@@ -15,6 +15,7 @@ class Preset:
 _OSC = "rnnscope.presets.oscillations"
 _ODE = "rnnscope.presets.differential_equations"
 _REAL = "rnnscope.presets.real_series"
+_HMM = "rnnscope.presets.hidden_markov"
 
 PRESETS: dict[str, Preset] = {
     "sunspots": Preset(
@@ -63,4 +64,83 @@ PRESETS: dict[str, Preset] = {
     "rossler": Preset(f"{_ODE}:rossler", "Rössler system: mildly chaotic", "A7"),
     "lorenz96": Preset(f"{_ODE}:lorenz96", "Lorenz-96 with 8 variables", "A7"),
     "mackey-glass": Preset(f"{_ODE}:mackey_glass", "Mackey-Glass delay equation, τ = 17", "A7"),
+    "hmm": Preset(
+        f"{_HMM}:hmm",
+        "Teach a network to emulate an HMM: a sticky chain, or your own --set task.transition_matrix=… task.emission_probs=…",
+        "H",
+    ),
+    "hmm-chain-2": Preset(
+        f"{_HMM}:chain_2", "Two-state chain, T = 100: a network taught by optimal transport, at the study's size", "H"
+    ),
+    "hmm-chain-2-quick": Preset(f"{_HMM}:chain_2_quick", "Two-state chain, T = 100: the same story in two minutes", "H"),
+    "hmm-chain-3": Preset(
+        f"{_HMM}:chain_3", "Three-state chain, T = 30: a network taught by optimal transport, at the study's size", "H"
+    ),
+    "hmm-chain-3-quick": Preset(f"{_HMM}:chain_3_quick", "Three-state chain, T = 30: the same story in two minutes", "H"),
+    "hmm-chain-4": Preset(
+        f"{_HMM}:chain_4", "Four-state chain, T = 30: a network taught by optimal transport, at the study's size", "H"
+    ),
+    "hmm-chain-4-quick": Preset(f"{_HMM}:chain_4_quick", "Four-state chain, T = 30: the same story in two minutes", "H"),
+    "hmm-chain-5": Preset(
+        f"{_HMM}:chain_5", "Five-state chain, T = 40: a network taught by optimal transport, at the study's size", "H"
+    ),
+    "hmm-chain-5-quick": Preset(f"{_HMM}:chain_5_quick", "Five-state chain, T = 40: the same story in two minutes", "H"),
+    "hmm-fully-3": Preset(
+        f"{_HMM}:fully_3",
+        "Three states, all connected, a symbol each, T = 30: a network taught by optimal transport, at the study's size",
+        "H",
+    ),
+    "hmm-fully-3-quick": Preset(
+        f"{_HMM}:fully_3_quick", "Three states, all connected, a symbol each, T = 30: the same story in two minutes", "H"
+    ),
+    "hmm-cyclic-4": Preset(
+        f"{_HMM}:cyclic_4",
+        "Four states in a ring that share symbols, T = 40: a network taught by optimal transport, at the study's size",
+        "H",
+    ),
+    "hmm-cyclic-4-quick": Preset(
+        f"{_HMM}:cyclic_4_quick", "Four states in a ring that share symbols, T = 40: the same story in two minutes", "H"
+    ),
+    "hmm-small": Preset(
+        f"{_HMM}:small",
+        "Two sticky states, Gaussian emissions, T = 100: a network taught by optimal transport, at the study's size",
+        "H",
+    ),
+    "hmm-small-quick": Preset(
+        f"{_HMM}:small_quick", "Two sticky states, Gaussian emissions, T = 100: the same story in two minutes", "H"
+    ),
+    "hmm-medium": Preset(
+        f"{_HMM}:medium",
+        "Three sticky states, Gaussian emissions, T = 100: a network taught by optimal transport, at the study's size",
+        "H",
+    ),
+    "hmm-medium-quick": Preset(
+        f"{_HMM}:medium_quick", "Three sticky states, Gaussian emissions, T = 100: the same story in two minutes", "H"
+    ),
+    "hmm-large": Preset(
+        f"{_HMM}:large",
+        "Four sticky states, Gaussian emissions, T = 100: a network taught by optimal transport, at the study's size",
+        "H",
+    ),
+    "hmm-large-quick": Preset(
+        f"{_HMM}:large_quick", "Four sticky states, Gaussian emissions, T = 100: the same story in two minutes", "H"
+    ),
+    "hmm-very-large": Preset(
+        f"{_HMM}:very_large",
+        "Five sticky states, Gaussian emissions, T = 100: a network taught by optimal transport, at the study's size",
+        "H",
+    ),
+    "hmm-very-large-quick": Preset(
+        f"{_HMM}:very_large_quick", "Five sticky states, Gaussian emissions, T = 100: the same story in two minutes", "H"
+    ),
+    "hmm-default": Preset(
+        f"{_HMM}:default",
+        "Three sticky states, random initial states, three learning rates, T = 150: a network taught by optimal transport, at the study's size",
+        "H",
+    ),
+    "hmm-default-quick": Preset(
+        f"{_HMM}:default_quick",
+        "Three sticky states, random initial states, three learning rates, T = 150: the same story in two minutes",
+        "H",
+    ),
 }

@@ -8,21 +8,8 @@ import jinja2
 from markupsafe import Markup
 
 from rnnscope.core.errors import RnnscopeError
-from rnnscope.evaluation.baselines import label
 from rnnscope.plotting import INK
 from rnnscope.runs.folder import RunFolder
-
-SCORE_ORDER = ("rmse", "mae", "r2", "mase", "relative_variance", "mse")
-SCORE_LABELS = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "mase": "MASE", "mse": "MSE", "relative_variance": "rel. variance"}
-SET_LABELS = {
-    "test": "One step ahead, test part",
-    "closed_loop": "Closed loop over the test part",
-    "closed_loop_window": "Closed loop over the test part, last window re-run at every step",
-    "closed_loop_stream": "Closed loop over the test part, state carried on",
-    "unseen": "One step ahead, unseen trajectories",
-    "closed_loop_unseen": "Closed loop, unseen trajectories",
-    "generation": "Closed loop over the whole series from its first values",
-}
 
 
 def render_report(folder: RunFolder) -> Path:
@@ -44,14 +31,23 @@ def _page(folder: RunFolder) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["number"] = number
+    environment.filters["spread"] = spread
     metrics, listed = folder.read_json("metrics.json"), folder.read_json("figures/figures.json")
-    figures = [{**figure, "svg": _figure(folder, f"figures/{figure['name']}.svg", f"f{i}")} for i, figure in enumerate(listed)]
+    figures = [_figure(folder, figure, f"f{i}") for i, figure in enumerate(listed)]
     return environment.get_template("report.html.j2").render(
         summary=folder.read_json("summary.json"),
         metrics=metrics,
-        tables=tables(metrics),
-        figures=figures,
-        intervals={n: m["intervals"] for n, m in metrics["models"].items() if "intervals" in m},
+        tables=[marked(table) for table in metrics["tables"]],
+        figures=[f for f in figures if not f["section"]],
+        sections=[
+            {
+                **(found := folder.read_json(f"findings/{name}.json")),
+                "tables": [marked(table) for table in found["tables"]],
+                "title": name.replace("_", " ").replace("-", " ").capitalize(),
+                "figures": [f for f in figures if f["section"] == name],
+            }
+            for name in metrics.get("analyses", [])
+        ],
         config=folder.read_text("config.yaml"),
         environment=folder.read_json("environment.json"),
         status=folder.read_json("status.json"),
@@ -59,61 +55,44 @@ def _page(folder: RunFolder) -> str:
     )
 
 
-def _figure(folder: RunFolder, name: str, prefix: str) -> Markup:
+def _figure(folder: RunFolder, figure: dict[str, Any], prefix: str) -> dict[str, Any]:
+    name = f"figures/{figure['name']}"
     try:
-        return inline_svg(folder.read_text(name), prefix)
+        drawn = inline_svg(folder.read_text(f"{name}.svg"), prefix)
     except ValueError as error:
-        raise folder.damaged(name, error) from None
+        raise folder.damaged(f"{name}.svg", error) from None
+    # written by ourselves from numbers and escaped labels, so it goes in as it is
+    interactive = Markup(folder.read_text(f"{name}.html")) if figure.get("interactive") else ""
+    return {**figure, "section": figure.get("section", ""), "svg": drawn, "interactive": interactive}
 
 
-def tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """One score table per test set: models and baselines as rows, best first, the best value of each column marked."""
-    found = []
-    first = next(iter(metrics["models"].values()))
-    keys = [k for k, v in first.items() if isinstance(v, dict) and "rmse" in v and not k.endswith(("_sd", "_median"))]
-    for key in keys:
-        rows = [
-            {"name": n, "kind": "model", "scores": m[key], "sd": m.get(f"{key}_sd", {})}
-            for n, m in metrics["models"].items()
-            if key in m
-        ]
-        for name, scores in metrics["baselines"].items():
-            if key in scores:
-                kind = "ceiling" if name == "noise_ceiling" else "baseline"
-                rows.append({"name": label(name), "kind": kind, "scores": scores[key], "sd": {}})
-        rows.sort(key=lambda r: r["scores"].get("rmse", float("inf")))
-        columns = [c for c in SCORE_ORDER if any(c in r["scores"] for r in rows)]
-        best = {}
-        for column in columns:
-            values = [r["scores"][column] for r in rows if r["kind"] != "ceiling" and column in r["scores"]]
-            best[column] = (max if column == "r2" else min)(values) if values else None
-        found.append(
-            {
-                "title": set_label(key, metrics.get("closed_loop_mode")),
-                "columns": columns,
-                "labels": [SCORE_LABELS[c] for c in columns],
-                "rows": rows,
-                "best": best,
-            }
-        )
-    return found
+def marked(table: dict[str, Any]) -> dict[str, Any]:
+    """A table with the best value of each column that has a better side, among the rows that compete."""
+    best = {}
+    for column in table["columns"]:
+        values = [r["values"].get(column["key"]) for r in table["rows"] if r["kind"] in ("model", "baseline")]
+        numbers = [v for v in values if isinstance(v, int | float)]
+        if column["better"] and len(numbers) > 1:
+            best[column["key"]] = (max if column["better"] == "high" else min)(numbers)
+    return {**table, "best": best}
 
 
-def set_label(key: str, mode: str | None) -> str:
-    """The heading of a score table; `mode` says how the main closed loop went on."""
-    heading = SET_LABELS.get(key, f"One step ahead, {key}")
-    if key.startswith("closed_loop") and not key.startswith(("closed_loop_window", "closed_loop_stream")) and mode:
-        heading += ", " + {"window": "last window re-run at every step", "stream": "state carried on"}[mode]
-    return heading
-
-
-def number(value: float | None) -> str:
-    """Four significant digits; very small and large ones in powers of ten."""
+def number(value: float | str | None) -> str:
+    """Four significant digits; very small and large ones in powers of ten; words as they are."""
     if value is None:
         return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value}"
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e5):
         return f"{value:.2e}"
     return f"{value:.4g}" if abs(value) < 0.99 or abs(value) >= 1 else f"{value:.5f}"
+
+
+def spread(value: float | None) -> str:
+    """A standard deviation, to two digits."""
+    return "–" if value is None else f"{value:.2g}"
 
 
 def inline_svg(text: str, prefix: str) -> Markup:
@@ -126,5 +105,8 @@ def inline_svg(text: str, prefix: str) -> Markup:
     body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
     body = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", body)
     head, rest = body.split(">", 1)
+    width = re.search(r'\swidth="([\d.]+)pt"', head)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    return Markup(f'{head} role="img">{rest}')
+    # a small figure stays small: 1 pt of the drawing is at most 4/3 px on the page, and half as much again
+    limit = f' style="max-width:{float(width[1]) * 2:.0f}px"' if width else ""
+    return Markup(f'{head} role="img"{limit}>{rest}')

@@ -5,7 +5,7 @@ scheduled sampling.
 """
 
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import SequenceModel, TrainerSpec, TrainingData
+from rnnscope.core.interfaces import SequenceModel, SupervisedData, TrainerSpec, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.training.gradient_run import GradientRun, GradientSettings
 
@@ -17,7 +17,8 @@ class BPTT(GradientSettings, TrainerSpec):
         epochs, batch_size: passes over the training windows, windows per step.
         optimizer: adam, adamw or sgd. learning_rate: at the start. momentum, nesterov: of sgd. betas: of adam(w).
             weight_decay: L2 strength (decoupled for adamw).
-        schedule: of the learning rate: constant, cosine (to `final_rate` times the start), exponential (to the same), step
+        schedule: of the learning rate: constant, cosine (to `final_rate` times the start), hold (constant for
+            half of the time, then cosine), exponential (to the same), step
             (a tenth at 1/2 and 3/4 of the epochs), plateau (halved after `patience`/2 epochs without a better score).
         warmup: share of the training over which the rate rises from 0.
         clip_norm: largest gradient norm; 0 switches clipping off.
@@ -37,6 +38,12 @@ class BPTT(GradientSettings, TrainerSpec):
     """
 
     def start(self, model: SequenceModel, data: TrainingData, streams: Streams) -> GradientRun:
+        if not isinstance(data, SupervisedData):
+            raise ConfigError(
+                "the trainer bptt needs a target for every input, and this task has none",
+                "a task of inputs and targets, or another trainer",
+                "set trainer.kind=transport for sequence sets",
+            )
         if self.free_run and data.feedback is None:
             raise ConfigError(
                 "trainer.free_run is set, but this task has no closed loop", "a forecasting task", "set trainer.free_run=0"

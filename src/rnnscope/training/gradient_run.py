@@ -16,7 +16,7 @@ from rnnscope.core.interfaces import (
     Checkpoint,
     Record,
     SequenceModel,
-    TrainingData,
+    SupervisedData,
     TrainingOutcome,
     TrainingRun,
 )
@@ -71,7 +71,7 @@ class GradientRun(TrainingRun):
         streams: `order` for shuffling, `noise` for dropout, input noise and scheduled sampling.
     """
 
-    def __init__(self, settings: GradientSettings, model: SequenceModel, data: TrainingData, streams: Streams) -> None:
+    def __init__(self, settings: GradientSettings, model: SequenceModel, data: SupervisedData, streams: Streams) -> None:
         self.settings, self.model, self.data = settings, model, data
         self.total_epochs = settings.epochs
         self.device = next(model.parameters()).device

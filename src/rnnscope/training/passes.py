@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnscope.core.interfaces import SequenceModel, TrainingData
+from rnnscope.core.interfaces import SequenceModel, SupervisedData
 from rnnscope.core.loops import AffineFeedback
 from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, rollout
 from rnnscope.numerics.regression import ridge
@@ -48,7 +48,7 @@ def free_running_outputs(
 def solve_readout(
     model: SequenceModel,
     readout: LinearReadout,
-    data: TrainingData,
+    data: SupervisedData,
     strength: float,
     burn_in: int | None,
     whole: bool,

@@ -4,19 +4,22 @@ import math
 from collections.abc import Iterator
 from typing import Literal
 
-Schedule = Literal["constant", "cosine", "exponential", "step", "plateau"]
+Schedule = Literal["constant", "cosine", "hold", "exponential", "step", "plateau"]
 
 
 def learning_rate(schedule: Schedule, start: float, final: float, warmup: float, progress: float, halvings: int) -> float:
     """The rate at a progress in [0, 1].
 
     Args:
-        schedule: constant; cosine from start to final·start; exponential to the same; step: a tenth at 1/2 and again at 3/4;
+        schedule: constant; cosine from start to final·start; hold: constant over the first half, then such a cosine;
+            exponential to the same; step: a tenth at 1/2 and again at 3/4;
             plateau: start / 2^halvings. warmup: share of the progress over which the rate rises linearly from 0.
     """
     factor = 1.0 if not warmup or progress >= warmup else max(progress / warmup, 1e-6)
     if schedule == "cosine":
         factor *= final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+    elif schedule == "hold":
+        factor *= final + (1 - final) * 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * progress - 1)))
     elif schedule == "exponential":
         factor *= final**progress
     elif schedule == "step":
