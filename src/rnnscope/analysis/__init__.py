@@ -1,1 +1,1 @@
-"""How a trained system moves: analyses come with the next release of the layer below this one."""
+"""What networks learned: dynamics under noise, fixed points, components, units that matter. Functions over `DynamicalSystem`."""
