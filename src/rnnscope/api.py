@@ -97,7 +97,8 @@ def comparison_rows(run: Run) -> list[dict[str, Any]]:
     rows = []
     for kind, entries in (("model", run.metrics["models"]), ("baseline", run.metrics["baselines"])):
         for name, scores in entries.items():
-            row: dict[str, Any] = {"run": run.path.name, "data": data, "name": name, "kind": kind}
+            best = name in run.metrics.get("ceilings", ())
+            row: dict[str, Any] = {"run": run.path.name, "data": data, "name": name, "kind": "ceiling" if best else kind}
             for one in run.metrics["headlines"]:
                 row[one["key"]] = scores.get(one["part"], {}).get(one["score"])
             rows.append(row)

@@ -106,23 +106,36 @@ def show(name: str, as_json: AsJson = False, quiet: Quiet = False, debug: Debug 
             }
             notes = ["#", f"# {experiment.name}: {experiment.summary}"]
             seen: set[type] = set()
-            for where, spec in parts.items():
-                for cls in reversed(
-                    [
-                        c
-                        for c in type(spec).__mro__
-                        if issubclass(c, tuple(BASES.values())) and c.__doc__ and c not in BASES.values()
-                    ]
-                ):
-                    if cls not in seen:
-                        notes += [
-                            "#",
-                            f"# {where}: {cls.__name__}",
-                            *(f"#   {line.strip()}" for line in (cls.__doc__ or "").strip().splitlines()),
-                        ]
-                        seen.add(cls)
+            for where, part in parts.items():
+                for spec in with_nested(part):
+                    for cls in documented(type(spec), tuple(BASES.values())):
+                        if cls not in seen:
+                            notes += [
+                                "#",
+                                f"# {where}: {cls.__name__}",
+                                *(f"#   {line.strip()}" for line in (cls.__doc__ or "").strip().splitlines()),
+                            ]
+                            seen.add(cls)
             text += "\n".join(notes)
         emit(experiment.tree(), as_json, text.rstrip())
+
+
+def with_nested(spec: Any) -> Iterator[Any]:
+    """A spec and the specs in its fields."""
+    from rnnscope.core.spec import Spec
+
+    yield spec
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Spec):
+                yield from with_nested(one)
+
+
+def documented(cls: type, bases: tuple[type, ...]) -> list[type]:
+    """The classes whose docstrings explain a spec's fields: those of its kind, or itself where it belongs to no kind."""
+    found = [c for c in reversed(cls.__mro__) if issubclass(c, bases) and c.__doc__ and c not in bases]
+    return found or [cls]
 
 
 def show_schema(as_json: AsJson = True, quiet: Quiet = False, debug: Debug = False) -> None:

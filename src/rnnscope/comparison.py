@@ -105,7 +105,7 @@ def comparison_figure(frame: pd.DataFrame) -> Any:
                         COLOURS[models.index(one["name"]) % len(COLOURS)]
                         if is_model
                         else INK
-                        if one["name"] == "noise_ceiling"
+                        if one["kind"] == "ceiling"
                         else MUTED
                     )
                     panel.plot(one[column], row, "o" if is_model else "|", color=shade, ms=8 if is_model else 14, mew=1.8)

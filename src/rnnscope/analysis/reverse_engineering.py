@@ -52,7 +52,7 @@ class ReverseEngineering(AnalysisSpec):
     num_rollouts: Positive = 20
     horizon: Positive = 100
     num_jacobians: Positive = 1000
-    max_kick_units: NonNegative = 6
+    max_kick_units: NonNegative = 8
     control_groups: Positive = 4
     num_development: NonNegative = 100
     shown_points: Positive = 4000
@@ -153,8 +153,10 @@ class ReverseEngineering(AnalysisSpec):
 
     def _kick(self, system: DynamicalSystem, path: DrivenPaths, before: Tensor, rng: Any) -> dict[str, Any]:
         assert path.inputs is not None
-        starts = path.final_state
-        kick = find_kick_units(system, starts, rng("kick"), max_units=self.max_kick_units, noise_scale=self.noise_scale)
+        starts = path.states[:, [-1, -51, -101]].flatten(0, 1)
+        kick = find_kick_units(
+            system, starts, rng("kick"), max_units=self.max_kick_units, min_gain=0.02, noise_scale=self.noise_scale
+        )
         found: dict[str, Any] = {"kick": kick}
         if not len(kick.units):
             return found
@@ -170,7 +172,7 @@ class ReverseEngineering(AnalysisSpec):
             )
             for target in ("output", "noise")
         ]
-        common = [(a, b) for a, b in _common_switches(path.symbols)]
+        common = _common_switches(path.symbols)
         found["averages"] = [switch_averages(path.states, path.symbols, kick.units, origin=a, target=b) for a, b in common]
         if len(kick.units) > 1:
             flat = slice(0, 500)

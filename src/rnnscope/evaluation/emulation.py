@@ -157,6 +157,7 @@ class Emulation(EvaluationSpec):
             "chosen_by": models[chosen]["training"]["criterion"],
             "baselines": {name: dict(r.scores) for name, r in references.items()},
             "models": models,
+            "ceilings": [FLOOR],
         }
         arrays = {f"{name}/{key}": v for name, r in references.items() for key, v in r.arrays.items()}
         for name, repeats in results.items():

@@ -197,6 +197,7 @@ class Forecasting(EvaluationSpec):
             "chosen_by": models[chosen]["training"]["criterion"],
             "baselines": {name: dict(r.scores) for name, r in references.items()},
             "models": models,
+            "ceilings": [n for n in references if n == "noise_ceiling"],
             "season": training_season(data),
             "closed_loop_mode": self.closed_loop[0] if self.closed_loop else None,
         }

@@ -107,6 +107,6 @@ def inline_svg(text: str, prefix: str) -> Markup:
     head, rest = body.split(">", 1)
     width = re.search(r'\swidth="([\d.]+)pt"', head)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    # a small figure stays small: 1 pt of the drawing is at most 4/3 px on the page, and half as much again
-    limit = f' style="max-width:{float(width[1]) * 2:.0f}px"' if width else ""
+    # a small figure stays small: 1 pt of the drawing is at most 1.45 px on the page
+    limit = f' style="max-width:{float(width[1]) * 1.45:.0f}px"' if width else ""
     return Markup(f'{head} role="img"{limit}>{rest}')

@@ -30,8 +30,8 @@ class Stage(Spec):
         num_steps: length of the sequences and roll-outs; the task's when None.
         word: symbols whose joint likelihood is taken, at times drawn anew at each step. More of them need more paths.
             words: so many sets of times per step, the first of them from the start of the sequences.
-        debias: of transport. `self`: the Sinkhorn divergence, S = OT(x, y) - OT(x, x)/2 - OT(y, y)/2 of two batches; its minimum
-            lies at too little variety, since a batch is nearer to itself than to another draw. `independent`: the minibatch energy
+        debias: of transport. `self`: the Sinkhorn divergence, S = OT(x, y) - OT(x, x)/2 - OT(y, y)/2 of two batches, the study's; on
+            batches it can settle at too little variety, a value below that of the truth itself. `independent`: the minibatch energy
             form (Salimans et al. 2018), OT(x, y) - OT(x, x')/2 - …, with x and x' the halves of the batch; its minimum is where
             the distributions agree.
         carry: share of the paths that start where paths of the step before ended, so that the network stays the same far from its start.
