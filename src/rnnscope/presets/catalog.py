@@ -69,25 +69,19 @@ PRESETS: dict[str, Preset] = {
         "Teach a network to emulate an HMM: a sticky chain, or your own --set task.transition_matrix=… task.emission_probs=…",
         "H",
     ),
-    "hmm-chain-2": Preset(
-        f"{_HMM}:chain_2", "Two-state chain, T = 100: a network taught by optimal transport, at the study's size", "H"
-    ),
+    "hmm-chain-2": Preset(f"{_HMM}:chain_2", "Two-state chain, T = 100: the study's protocol, pure transport, 500 epochs", "H"),
     "hmm-chain-2-quick": Preset(f"{_HMM}:chain_2_quick", "Two-state chain, T = 100: the same story in two minutes", "H"),
     "hmm-chain-3": Preset(
-        f"{_HMM}:chain_3", "Three-state chain, T = 30: a network taught by optimal transport, at the study's size", "H"
+        f"{_HMM}:chain_3", "Three-state chain, T = 30: the study's protocol, pure transport, 500 epochs", "H"
     ),
     "hmm-chain-3-quick": Preset(f"{_HMM}:chain_3_quick", "Three-state chain, T = 30: the same story in two minutes", "H"),
-    "hmm-chain-4": Preset(
-        f"{_HMM}:chain_4", "Four-state chain, T = 30: a network taught by optimal transport, at the study's size", "H"
-    ),
+    "hmm-chain-4": Preset(f"{_HMM}:chain_4", "Four-state chain, T = 30: the study's protocol, pure transport, 500 epochs", "H"),
     "hmm-chain-4-quick": Preset(f"{_HMM}:chain_4_quick", "Four-state chain, T = 30: the same story in two minutes", "H"),
-    "hmm-chain-5": Preset(
-        f"{_HMM}:chain_5", "Five-state chain, T = 40: a network taught by optimal transport, at the study's size", "H"
-    ),
+    "hmm-chain-5": Preset(f"{_HMM}:chain_5", "Five-state chain, T = 40: the study's protocol, pure transport, 500 epochs", "H"),
     "hmm-chain-5-quick": Preset(f"{_HMM}:chain_5_quick", "Five-state chain, T = 40: the same story in two minutes", "H"),
     "hmm-fully-3": Preset(
         f"{_HMM}:fully_3",
-        "Three states, all connected, a symbol each, T = 30: a network taught by optimal transport, at the study's size",
+        "Three states, all connected, a symbol each, T = 30: the study's protocol, pure transport, 1000 epochs",
         "H",
     ),
     "hmm-fully-3-quick": Preset(
@@ -95,7 +89,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "hmm-cyclic-4": Preset(
         f"{_HMM}:cyclic_4",
-        "Four states in a ring that share symbols, T = 40: a network taught by optimal transport, at the study's size",
+        "Four states in a ring that share symbols, T = 40: the study's protocol, pure transport, 500 epochs",
         "H",
     ),
     "hmm-cyclic-4-quick": Preset(
@@ -103,7 +97,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "hmm-small": Preset(
         f"{_HMM}:small",
-        "Two sticky states, Gaussian emissions, T = 100: a network taught by optimal transport, at the study's size",
+        "Two sticky states, Gaussian emissions, T = 100: a network of the study's size, taught in minutes",
         "H",
     ),
     "hmm-small-quick": Preset(
@@ -111,7 +105,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "hmm-medium": Preset(
         f"{_HMM}:medium",
-        "Three sticky states, Gaussian emissions, T = 100: a network taught by optimal transport, at the study's size",
+        "Three sticky states, Gaussian emissions, T = 100: a network of the study's size, taught in minutes",
         "H",
     ),
     "hmm-medium-quick": Preset(
@@ -119,7 +113,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "hmm-large": Preset(
         f"{_HMM}:large",
-        "Four sticky states, Gaussian emissions, T = 100: a network taught by optimal transport, at the study's size",
+        "Four sticky states, Gaussian emissions, T = 100: a network of the study's size, taught in minutes",
         "H",
     ),
     "hmm-large-quick": Preset(
@@ -127,7 +121,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "hmm-very-large": Preset(
         f"{_HMM}:very_large",
-        "Five sticky states, Gaussian emissions, T = 100: a network taught by optimal transport, at the study's size",
+        "Five sticky states, Gaussian emissions, T = 100: a network of the study's size, taught in minutes",
         "H",
     ),
     "hmm-very-large-quick": Preset(
@@ -135,7 +129,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "hmm-default": Preset(
         f"{_HMM}:default",
-        "Three sticky states, random initial states, three learning rates, T = 150: a network taught by optimal transport, at the study's size",
+        "Three sticky states, random initial states, three learning rates, T = 150: a network of the study's size, taught in minutes",
         "H",
     ),
     "hmm-default-quick": Preset(
