@@ -1,6 +1,8 @@
 """Hidden Markov models fitted to sequences in a file: what `rnnscope fit-hmm` does."""
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -120,18 +122,11 @@ def read_sequences(
     if Path(path).suffix.lower() in (".npy", ".npz"):
         array = _read_array(path, columns)
         if array is not None:
-            whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and _looks_categorical(array))
-            kind = EMISSIONS.get(emissions, "categorical" if whole and array.ndim <= 2 else "diag")
-            if kind == "categorical":
-                found = list(np.atleast_2d(array))
-            else:
-                found = list(array) if array.ndim == 3 else [array.reshape(len(array), -1)]
-            labels = tuple(str(k) for k in range(int(np.nanmax(array)) + 1)) if kind == "categorical" else ()
-            return found, labels, kind
+            return _from_array(array, path, emissions)
     frame = read_table(path)
-    if columns is None and all(str(c).startswith("step_") for c in frame.columns):
-        rows = np.stack([numeric(frame[c], c, path) for c in frame.columns], 1)  # as `rnnscope sample --out x.csv` writes
-        return list(rows), tuple(str(k) for k in range(int(np.nanmax(rows)) + 1)), "categorical"
+    wide = columns is None and sequence is None and all(str(c).startswith("step_") for c in frame.columns)
+    if wide:  # as `rnnscope sample --out x.csv` writes
+        return _from_array(np.stack([numeric(frame[c], c, path) for c in frame.columns], 1), path, emissions)
     return _from_frame(frame, path, columns, sequence, emissions)
 
 
@@ -153,15 +148,46 @@ def _read_array(path: str, columns: list[str] | None) -> np.ndarray | None:
             return cast(np.ndarray, loaded[wanted])
     except FileNotFoundError:
         return None  # read_table words the error
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"'{path}' cannot be read: {error}", "a well-formed NPY or NPZ file", "check how it was written"
         ) from None
 
 
+def _from_array(array: np.ndarray, path: str, emissions: str) -> tuple[list[np.ndarray], tuple[str, ...], Kind]:
+    """Symbols (T,) or (N, T), one-hot symbols or vectors (N, T, D), or one sequence of vectors (T, D)."""
+    if not 1 <= array.ndim <= 3 or not array.size or array.dtype.kind not in "iufb":
+        raise DataError(
+            f"'{path}' holds an array of shape {array.shape} and type {array.dtype}",
+            "numbers: symbols (N, T), or vectors (N, T, D)",
+            "number your symbols 0, 1, 2, …, and check that the array is not empty",
+        )
+    whole = array.dtype.kind in "iub" or _looks_categorical(array)
+    kind = EMISSIONS.get(emissions, "categorical" if whole and array.ndim <= 2 else "diag")
+    if kind != "categorical":
+        return list(array) if array.ndim == 3 else [array.reshape(len(array), -1)], (), kind
+    if not whole:
+        raise DataError(
+            f"'{path}' holds values that are no symbols",
+            f"whole numbers from 0 to {MOST_SYMBOLS - 1}, -1 or NaN where missing",
+            "use --emissions gaussian, or renumber the symbols",
+        )
+    count = array.shape[2] if array.ndim == 3 else int(np.nanmax(array)) + 1
+    if not 1 <= count <= MOST_SYMBOLS:
+        raise DataError(
+            f"'{path}' holds {count} different symbols",
+            f"1 to {MOST_SYMBOLS}",
+            "use --emissions gaussian, or renumber the symbols",
+        )
+    return list(np.atleast_2d(array)), tuple(str(k) for k in range(count)), kind
+
+
 def _looks_categorical(array: np.ndarray) -> bool:
+    """Whether all values are whole, from -1 to the most symbols there may be, and at least one is not missing."""
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        return False
     seen = array[np.isfinite(array)]
-    return bool(len(seen)) and bool((seen == np.floor(seen)).all()) and seen.min() >= -1 and seen.max() < MOST_SYMBOLS
+    return bool(len(seen)) and bool((seen == np.floor(seen)).all()) and seen.min() >= -1 and 0 <= seen.max() < MOST_SYMBOLS
 
 
 def _from_frame(
@@ -179,35 +205,49 @@ def _from_frame(
         raise ConfigError(
             f"columns {', '.join(wanted)}", "one column of symbols, or columns of numbers", "name one with --column"
         )
-    labels: tuple[str, ...] = ()
-    if text or (
-        len(wanted) == 1
-        and EMISSIONS.get(emissions) in (None, "categorical")
-        and _looks_categorical(numeric(frame[wanted[0]], wanted[0], path))
-    ):
+    numbers = None if text else np.stack([numeric(frame[n], n, path) for n in wanted], 1)
+    if numbers is not None and bool((np.isnan(numbers) | (numbers == -1)).all()):
+        raise DataError(f"{path} holds nothing but missing values", "observations", "check the columns")
+    one = numbers is not None and len(wanted) == 1 and EMISSIONS.get(emissions, "categorical") == "categorical"
+    if text or (one and numbers is not None and _looks_categorical(numbers)):
         if emissions not in ("auto", "categorical"):
             raise ConfigError(f"column '{wanted[0]}' holds symbols", "numbers for Gaussian emissions", "drop --emissions")
-        present = frame[wanted[0]].dropna().unique()
-        ordered = sorted(present) if text else list(range(int(max(present)) + 1))
-        if len(ordered) > MOST_SYMBOLS:
-            raise DataError(
-                f"column '{wanted[0]}' holds {len(ordered)} different symbols", f"at most {MOST_SYMBOLS}", "check the column"
-            )
-        labels = tuple(str(v) for v in ordered)
-        codes = pd.Categorical(frame[wanted[0]], categories=ordered).codes.astype(np.int64)
-        values = codes
+        values, labels = _codes(frame[wanted[0]], numbers, path)
         kind: Kind = "categorical"
     elif emissions == "categorical":
         raise DataError(
-            f"column '{wanted[0]}' is not whole numbers from 0", "symbols 0, 1, 2, … or words", "use --emissions gaussian"
+            f"column '{wanted[0]}' is not whole numbers from 0 to {MOST_SYMBOLS - 1}",
+            "symbols 0, 1, 2, … or words",
+            "use --emissions gaussian",
         )
     else:
-        values = np.stack([numeric(frame[n], n, path) for n in wanted], 1)
-        kind = EMISSIONS.get(emissions, "diag")
+        assert numbers is not None
+        values, labels, kind = numbers, (), EMISSIONS.get(emissions, "diag")
     if sequence is None:
         return [values], labels, kind
+    empty = frame[sequence].isna()
+    if empty.any():
+        row = int(np.flatnonzero(empty.to_numpy())[0])
+        raise DataError(
+            f"column '{sequence}' of {path} is empty at row {row + 1}", "the sequence each row belongs to", "fill it in"
+        )
     groups = frame.groupby(sequence, sort=False).indices
     return [values[rows] for rows in groups.values()], labels, kind
+
+
+def _codes(column: pd.Series, numbers: np.ndarray | None, path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Symbols as numbers, -1 where missing, and their names: words in alphabetical order, or the numbers themselves."""
+    if numbers is not None:
+        codes = np.where(np.isnan(numbers[:, 0]), -1, numbers[:, 0]).astype(np.int64)
+        return codes, tuple(str(k) for k in range(int(codes.max()) + 1))
+    words = sorted(str(w) for w in column.dropna().unique())
+    if not 1 <= len(words) <= MOST_SYMBOLS:
+        raise DataError(
+            f"column '{column.name}' of {path} holds {len(words)} different symbols", f"1 to {MOST_SYMBOLS}", "check the column"
+        )
+    number = {word: k for k, word in enumerate(words)}
+    found = [-1 if pd.isna(value) else number[str(value)] for value in column]
+    return np.array(found, dtype=np.int64), tuple(words)
 
 
 def selection_text(found: FileFit, out: Path | None) -> str:

@@ -108,6 +108,7 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
 
         yield Stage("preparing data")
         data = experiment.task.prepare(streams)
+        experiment.evaluation.check(data)
         save_data(folder, experiment, data)
 
         models: dict[str, list[SequenceModel]] = {}

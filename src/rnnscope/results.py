@@ -167,14 +167,10 @@ class Run:
                 if key.startswith(prefix):
                     number, parameter = key[len(prefix) :].split("/", 1)
                     kept.setdefault(int(number), {})[parameter] = tensor
-        entry = self.metrics["models"][name]["training"]
+        training = self.metrics["models"][name]["training"]
+        own = training["repeats"][repeat]
         outcome = TrainingOutcome(
-            entry["reason"],
-            int(entry["epochs"]),
-            entry["score"],
-            entry["criterion"],
-            entry["seconds"],
-            dict(sorted(kept.items())),
+            own["reason"], own["epoch"], own["score"], training["criterion"], own["seconds"], dict(sorted(kept.items()))
         )
         return as_trained(name, repeat, model, History(columns, outcome))
 
@@ -200,6 +196,8 @@ class Run:
             raise ConfigError("this run's network generates no sequences", "a run that emulates an HMM", "choose another run")
         if num_sequences < 1 or num_steps < 1:
             raise ConfigError(f"{num_sequences} sequences of {num_steps} steps", "at least one of each", "ask for more")
+        if not 0 <= seed < 2**63:
+            raise ConfigError(f"seed {seed}", "a whole number from 0 to 2^63 - 1", "choose another seed")
         system = only_system(self.model(model, repeat))
         rng = torch.Generator().manual_seed(seed)
         return generate(system, num_sequences, num_steps, rng, initial=data.initial_state, keep_logits=True)

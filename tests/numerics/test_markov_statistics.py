@@ -226,7 +226,6 @@ def test_longer_words_tighten_the_entropy_bounds_from_both_sides(family: Family)
     assert all(low <= high + 1e-12 for low, high in bounds)
 
 
-@pytest.mark.xfail(strict=True, reason="with block=1 the lower bound is H(o, s) instead of H(o | s): H(s) is not taken off")
 def test_words_of_one_symbol_bound_the_entropy_rate_too() -> None:
     family = FAMILIES["chain-3"]
     low, high = exact.entropy_rate(family.transition, family.emission, block=1)

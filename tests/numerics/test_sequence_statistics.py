@@ -42,9 +42,6 @@ def test_symbols_without_a_successor_have_unknown_transitions(order: list[int]) 
     assert seen.frequencies(np.array([order]), 3).shape == (1, 3)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="HMM.sample returns uint8, and the signatures here say Int (signed) where Integer is meant"
-)
 def test_what_an_hmm_samples_is_taken_as_it_comes() -> None:
     drawn = FAMILIES["chain-3"].hmm().sample(5, 8, rng=0).observations
     assert seen.frequencies(drawn, 3).shape == (5, 3)

@@ -299,6 +299,10 @@ class EvaluationSpec(Spec, ABC):
     """Scores on data that training did not see, beside baselines."""
 
     @abstractmethod
+    def check(self, data: TrainingData) -> None:
+        """Refuse data that this evaluation cannot score, before anything is trained."""
+
+    @abstractmethod
     def references(self, data: TrainingData, streams: Streams) -> dict[str, ModelResult]:
         """Baselines, floors and ceilings: name -> result of the same form as a model's."""
 
@@ -384,6 +388,7 @@ def training_summary(histories: list[History]) -> dict[str, Any]:
         "best_repeat": int(np.argmin([o.score for o in outcomes])),
         "epochs": float(np.mean([o.best_epoch for o in outcomes])),
         "reason": outcomes[0].reason,
+        "repeats": [{"score": o.score, "epoch": o.best_epoch, "reason": o.reason, "seconds": o.seconds} for o in outcomes],
         "seconds": float(np.mean([o.seconds for o in outcomes])),
         "final_train_loss": float(np.mean([h.columns["train_loss"][-1] for h in histories])),
     }

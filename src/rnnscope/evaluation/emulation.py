@@ -35,6 +35,7 @@ from rnnscope.markov.emulation import EmulationData
 from rnnscope.markov.generation import generate
 
 FLOOR, IID = "hmm", "iid"
+MOST_WORDS = 2_000_000
 
 
 class Emulation(EvaluationSpec):
@@ -70,6 +71,29 @@ class Emulation(EvaluationSpec):
                 "at least 2 draws of at least 10 sequences",
                 "a floor without a spread says nothing",
             )
+
+    def check(self, data: TrainingData) -> None:
+        if not isinstance(data, EmulationData):
+            raise ConfigError(
+                "the evaluation emulation needs a hidden Markov model to compare with, and this task has none",
+                "the task hidden_markov, or another evaluation",
+                "set evaluation.kind=forecasting for a series",
+            )
+        steps, size = self.num_steps or data.num_steps, data.hmm.num_symbols
+        if steps < max(2, self.word):
+            raise ConfigError(
+                f"sequences of {steps} steps, and words of {self.word}",
+                f"at least {max(2, self.word)} steps",
+                f"set evaluation.word={max(1, steps)}, or compare longer sequences",
+            )
+        for name, length in (("word", self.word), ("orders", max(self.orders, default=0) + 1)):
+            if size**length > MOST_WORDS:
+                largest = int(np.log(MOST_WORDS) / np.log(size))
+                raise ConfigError(
+                    f"evaluation.{name}: {size} symbols make {size**length} words of {length}",
+                    f"at most {MOST_WORDS}",
+                    f"set evaluation.{name}={largest if name == 'word' else [max(1, largest - 1)]}",
+                )
 
     def _how(self) -> Comparison:
         return Comparison(self.matching, self.blur, self.batch, self.word)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Integer
 
 from rnnscope.core.interfaces import Scores
 from rnnscope.markov.alignment import align
@@ -16,8 +16,9 @@ from rnnscope.numerics import sequence_statistics as seen
 from rnnscope.numerics.matching import match_sequences
 from rnnscope.numerics.transport import sinkhorn_divergence
 
-COMMON = 0.05  # symbols at least this frequent are common: errors of rarer ones are listed apart
-Symbols = Int[np.ndarray, "N T"]
+COMMON = 0.05  # symbols at least this frequent (or half as frequent as on average) are common; rarer ones are listed apart
+Symbols = Integer[np.ndarray, "N T"]
+Free = Integer[np.ndarray, "M U"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def compare_sets(symbols: Symbols, target: Symbols, data: EmulationData, how: Co
         smallest_p: smallest p value of the two-sample tests times their number (at most 1).
     """
     exact, size = data.exact(symbols.shape[1]), data.hmm.num_symbols
-    common = exact.frequencies >= COMMON
+    common = exact.frequencies >= min(COMMON, 0.5 / size)
     shares = seen.frequencies(symbols, size)
     transitions = seen.transition_frequencies(symbols, size)
     counts = seen.changes(symbols)
@@ -78,11 +79,10 @@ def compare_sets(symbols: Symbols, target: Symbols, data: EmulationData, how: Co
         "volatility_error": abs(float(counts.mean()) / exact.volatility - 1) if exact.volatility > 0 else float("nan"),
         "frequency_error": float(np.abs(shares.mean(0) - exact.frequencies)[common].max()),
         "rare_share": float(shares.mean(0)[~common].sum()),
-        "transition_error": float(
-            np.max(np.where(np.isnan(gap), 1.0, gap))
-        ),  # a common symbol that never came: as wrong as can be
+        # a common symbol that never came is as wrong as can be
+        "transition_error": float(np.max(np.where(np.isnan(gap), 1.0, gap))),
         "word_divergence": seen.jensen_shannon(*words),
-        "dwell_error": float(np.nanmean(np.abs(dwell[0] - dwell[1]).sum(1) / 2)) if np.isfinite(dwell).any() else float("nan"),
+        "dwell_error": _dwell_error(dwell[0], dwell[1]),
         "autocorrelation_error": float(np.abs(echo[0] - echo[1]).max()),
         "log_likelihood": float(np.mean(data.hmm.log_likelihood(symbols)) / symbols.shape[1]),
         "smallest_p": min(1.0, len(tests) * min(t.p_value for t in tests)),
@@ -99,6 +99,14 @@ def compare_sets(symbols: Symbols, target: Symbols, data: EmulationData, how: Co
         "p_values": np.array([t.p_value for t in tests]),
     }
     return Compared({k: v for k, v in scores.items() if np.isfinite(v)}, arrays)
+
+
+def _dwell_error(own: np.ndarray, other: np.ndarray) -> float:
+    """Mean total variation distance of run lengths; a symbol that only one set has runs of is as wrong as can be."""
+    known = np.isfinite(own).all(1), np.isfinite(other).all(1)
+    gaps = np.abs(own - other).sum(1) / 2
+    counted = known[0] | known[1]
+    return float(np.where(known[0] & known[1], gaps, 1.0)[counted].mean()) if counted.any() else float("nan")
 
 
 def _dwell(symbols: Symbols, num_symbols: int, longest: int) -> np.ndarray:
@@ -138,13 +146,13 @@ def way_back(symbols: Symbols, data: EmulationData, num_states: tuple[int, ...],
     return scores
 
 
-def independent(target: Symbols, shape: tuple[int, int], num_symbols: int, rng: np.random.Generator) -> Symbols:
+def independent(target: Symbols, shape: tuple[int, int], num_symbols: int, rng: np.random.Generator) -> Free:
     """Symbols drawn independently with the frequencies of a set."""
     shares = seen.frequencies(target, num_symbols).mean(0)
     return rng.choice(num_symbols, size=shape, p=shares).astype(np.int16)
 
 
-def markov_chain(target: Symbols, shape: tuple[int, int], num_symbols: int, order: int, rng: np.random.Generator) -> Symbols:
+def markov_chain(target: Symbols, shape: tuple[int, int], num_symbols: int, order: int, rng: np.random.Generator) -> Free:
     """Sequences of a Markov chain of some order over the symbols themselves, as counted in a set.
 
     The first `order` symbols are copied from sequences drawn from the set; a word never followed by anything goes on with

@@ -58,7 +58,7 @@ def gates(scores: dict[str, Scores], references: dict[str, ModelResult]) -> dict
     iid, floor = references["iid"].scores["sampled"], references["hmm"].scores["sampled"]
     # clearly better: at most half way from the floor to independent symbols
     halfway = (iid["divergence"] + floor["divergence"]) / 2
-    found["better than i.i.d."] = bool(scores["sampled"]["divergence"] < halfway)
+    found["better than independent symbols"] = bool(scores["sampled"]["divergence"] < halfway)
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from rnnscope.core.errors import unknown_name
+from rnnscope.core.errors import ConfigError, unknown_name
 from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import (
     Evaluation,
@@ -66,6 +66,14 @@ class Forecasting(EvaluationSpec):
             if name not in (*TRIVIAL, LINEAR) and not is_raw_order(name):
                 raise unknown_name("baseline", name, (*TRIVIAL, LINEAR, "ar12"))
         return names
+
+    def check(self, data: TrainingData) -> None:
+        if not isinstance(data, ForecastData):
+            raise ConfigError(
+                "the evaluation forecasting needs a series to forecast, and this task has none",
+                "a forecasting task, or another evaluation",
+                "set evaluation.kind=emulation for a hidden Markov model",
+            )
 
     # one forecaster
 

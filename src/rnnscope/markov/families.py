@@ -1,12 +1,12 @@
 """Named transition and emission matrices (Torre et al. 2025, arXiv 2510.25674), and the checks that every matrix passes."""
 
 import math
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 
-from rnnscope.core.errors import ConfigError
+from rnnscope.core.errors import ConfigError, unknown_name
 
 TransitionMethod = Literal["stay", "end_to_end", "fully_connected", "cyclic"]
 EmissionMethod = Literal["linear", "gaussian", "triangular", "paired"]
@@ -29,6 +29,8 @@ def transition_matrix(
     Raises:
         ConfigError: an unknown method, or a chain too long for its end-to-end probability.
     """
+    if method not in get_args(TransitionMethod):
+        raise unknown_name("transition method", method, get_args(TransitionMethod))
     matrix = np.zeros((num_states, num_states))
     if num_states == 1:
         return np.ones((1, 1))
@@ -76,6 +78,8 @@ def emission_matrix(method: EmissionMethod, num_states: int, num_symbols: int) -
             (3 states, 3 symbols): .98 on the diagonal, .01 elsewhere. `paired` (4 states, 3 symbols): the ring of the study,
             states 1 and 2 emit the first two symbols with .9 and .1, states 3 and 4 the last two.
     """
+    if method not in get_args(EmissionMethod):
+        raise unknown_name("emission method", method, get_args(EmissionMethod))
     wanted = {"linear": (None, 3), "triangular": (3, 3), "paired": (4, 3), "gaussian": (None, None)}[method]
     for have, want, what in ((num_states, wanted[0], "states"), (num_symbols, wanted[1], "symbols")):
         if want is not None and have != want:
@@ -98,7 +102,7 @@ def emission_matrix(method: EmissionMethod, num_states: int, num_symbols: int) -
     return weights / weights.sum(1, keepdims=True)
 
 
-def check_probabilities(rows: np.ndarray, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+def check_probabilities(rows: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
     """A float64 copy of a vector or matrix whose rows are probability distributions.
 
     Args:
@@ -128,7 +132,9 @@ def check_probabilities(rows: np.ndarray, name: str, shape: tuple[int | None, ..
             )
         if abs(row.sum() - 1) > ROW_TOLERANCE:
             raise ConfigError(f"{where} sums to {row.sum():.8g}", "rows that sum to 1", "divide the row by its sum")
-    found = found / found.sum(-1, keepdims=True)
+    total = found.sum(-1, keepdims=True)
+    if (np.abs(total - 1) > 1e-15 * found.shape[-1]).any():
+        found = found / total  # not where it changes nothing but last bits: what was written is read back
     found.setflags(write=False)
     return found
 

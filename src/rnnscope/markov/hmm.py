@@ -56,12 +56,12 @@ class HiddenMarkovModel(ABC):
     fitted: baum_welch.BaumWelchResult | None = None
 
     def _set_chain(self, initial_probs: Any, transition_matrix: Any) -> None:
-        shape = np.shape(transition_matrix)
-        if len(shape) != 2 or shape[0] != shape[1]:
+        self.transition_matrix = check_probabilities(transition_matrix, "transition_matrix", (None, None))
+        shape = self.transition_matrix.shape
+        if shape[0] != shape[1]:
             raise ConfigError(
                 f"transition_matrix has shape {shape}", "a square matrix", "give one row and one column per state"
             )
-        self.transition_matrix = check_probabilities(transition_matrix, "transition_matrix", (None, None))
         if initial_probs is None:
             initial_probs = exact.stationary_distribution(self.transition_matrix)
         self.initial_probs = check_probabilities(initial_probs, "initial_probs", (len(self.transition_matrix),))
@@ -169,11 +169,11 @@ class HMM(HiddenMarkovModel):
 
     Example:
         >>> import rnnscope as rs
-        >>> hmm = rs.HMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], [[0.8, 0.2], [0.2, 0.8]])
-        >>> hmm.sample(2, 5, rng=0).observations.shape
+        >>> model = rs.HMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], [[0.8, 0.2], [0.2, 0.8]])
+        >>> model.sample(2, 5, rng=0).observations.shape
         (2, 5)
-        >>> round(hmm.log_likelihood([0, 0, 1]), 4)
-        -2.2678
+        >>> round(model.log_likelihood([0, 0, 1]), 4)
+        -2.3413
     """
 
     def __init__(self, initial_probs: Any, transition_matrix: Any, emission_probs: Any) -> None:
@@ -265,9 +265,9 @@ def check_enough(seen: Observations, parameters: int, num_states: int) -> None:
     """Refuse to estimate more parameters than there are observations."""
     if num_states < 1:
         raise ConfigError(f"num_states is {num_states}", "at least 1", "choose a number of states")
-    if seen.num_observed <= parameters:
+    if seen.num_observed == 0 or seen.num_observed <= parameters:
         raise DataError(
-            f"{seen.num_observed} observed steps for the {parameters} free parameters of {num_states} states",
+            f"{seen.num_observed} observed steps for the {max(0, parameters)} free parameters of {num_states} states",
             "clearly more steps than parameters",
             "use fewer states, or more data",
         )

@@ -74,9 +74,10 @@ def symbols(x: Any, lengths: Any = None, num_symbols: int | None = None) -> Obse
 
 def vectors(x: Any, lengths: Any = None, num_features: int | None = None) -> Observations:
     """Vector sequences: (T,) for one feature, (T, D), (N, T, D), or a list of (T_n, D); NaN where missing."""
-    if not isinstance(x, list | tuple) and np.ndim(x) == 1:
+    listed = isinstance(x, list | tuple) and len(x) > 0 and np.ndim(x[0]) > 0
+    if not listed and np.ndim(x) == 1:
         x = np.asarray(x)[:, None]
-    elif isinstance(x, list | tuple) and x and np.ndim(x[0]) == 1:
+    elif listed and np.ndim(x[0]) == 1:
         x = [np.asarray(one)[:, None] for one in x]
     arrays, single, lengths = _sequences(x, 2, lengths)
     size = arrays[0].shape[-1] if arrays[0].ndim == 2 else 0

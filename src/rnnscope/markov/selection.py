@@ -63,7 +63,10 @@ def select_num_states(
     num_symbols = int(seen.values.max()) + 1 if kind == "categorical" else 0
     train, test = split(seen, held_out, source)
     found = []
-    for count in sorted(set(num_states)):
+    counts = sorted(set(num_states))
+    if not counts:
+        raise ConfigError("no number of states", "at least one", "ask for range(1, 7), say")
+    for count in counts:
         if count < 1:
             raise ConfigError(f"{count} states", "at least 1", "ask for 1..6, say")
         options: dict[str, Any] = {"lengths": train.lengths, "rng": source, "num_restarts": num_restarts}

@@ -126,7 +126,9 @@ def entropy_rate(
         words = (words[:, :, None, :] * emission_probs.T[None, None]).reshape(num_states, -1, num_states)
         given = words.sum(2)
         entropies.append((_entropy(given), _entropy(given.sum(0))))
-    (before_given, before), (after_given, after) = entropies[-2:] if block > 1 else ((0.0, 0.0), entropies[-1])
+    # one symbol: H(o_1 | s_1) and H(o_1)
+    start = _entropy(stationary_distribution(transition_matrix)), 0.0
+    (before_given, before), (after_given, after) = entropies[-2:] if block > 1 else (start, entropies[-1])
     return after_given - before_given, after - before
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from scipy import stats
 
-Symbols = Int[np.ndarray, "N T"]
+Symbols = Integer[np.ndarray, "N T"]
 
 
 def frequencies(symbols: Symbols, num_symbols: int) -> Float[np.ndarray, "N K"]:

@@ -116,6 +116,8 @@ class Transport(TransportSettings, TrainerSpec):
                 "at most as many as there are",
                 f"set {where}.batch_size={len(data.train)}, or raise task.num_sequences",
             )
+        if stage.batch_size < 2:
+            raise ConfigError(f"{where}.batch_size is 1", "at least 2", "a distribution needs several sequences: take 512")
         needed = 4 * stage.batch_size**2
         if needed > MATRIX_LIMIT:
             largest = int((MATRIX_LIMIT / 4) ** 0.5)

@@ -115,19 +115,20 @@ class TransportRun(TrainingRun):
         total, norms, counted = 0.0, 0.0, 0
         for step, start in enumerate(starts):
             rows = np.sort(order[start : start + stage.batch_size])
-            if len(rows) < min(stage.batch_size, len(symbols)) // 4:
+            if len(rows) < max(2, min(stage.batch_size, len(symbols)) // 4):
                 continue  # a small rest makes a noisy step
             progress = (done + step / len(starts)) / stage.epochs
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(stage.schedule, stage.learning_rate, stage.final_rate, stage.warmup, progress, 0)
             batch = torch.as_tensor(symbols[rows].astype(np.int64), device=self.device)
             loss, norm = self._update(self._loss(stage, batch))
-            total, norms, counted = total + loss * len(rows), norms + norm * len(rows), counted + len(rows)
-        self.last_loss = total / counted
+            if math.isfinite(loss):
+                total, norms, counted = total + loss * len(rows), norms + norm * len(rows), counted + len(rows)
+        self.last_loss = total / counted if counted else math.nan
         return {
             "train_loss": self.last_loss,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "gradient_norm": norms / counted,
+            "gradient_norm": norms / counted if counted else math.nan,
         }
 
     def _loss(self, stage: "Stage", batch: Tensor) -> Tensor:
@@ -185,7 +186,7 @@ class TransportRun(TrainingRun):
         value, size = float(loss.detach()), float(norm)
         if not (math.isfinite(value) and math.isfinite(size)):
             self._reset(value, size)
-            return 0.0, 0.0
+            return math.nan, math.nan
         self.optimizer.step()
         if self.average is not None:
             self.steps_averaged += 1
@@ -201,7 +202,7 @@ class TransportRun(TrainingRun):
             rate = self.optimizer.param_groups[0]["lr"]
             raise TrainingError(
                 f"training left the finite numbers in epoch {self.epoch + 1}: loss {loss:.3g}, gradient norm {norm:.3g}"
-                + (f", for the {self.resets}th time" if self.resets > 1 else ""),
+                + (f"; it was set back {self.resets - 1} times before" if self.resets > 1 else ""),
                 "finite states and gradients",
                 f"lower the learning rate (trainer.stages.N.learning_rate, now {rate:.2g}), begin with shorter sequences "
                 "(trainer.stages.N.num_steps), or set trainer.stages.N.state_penalty=0.01",
