@@ -14,7 +14,7 @@ from helpers import BLANK_SVG, run_tiny, strict_json, succeeds, tiny, wave, with
 from rnnscope.evaluation.baselines import label
 from rnnscope.plotting import render
 from rnnscope.runs.folder import RunFolder
-from rnnscope.runs.report import number
+from rnnscope.runs.report import number, spread
 
 SCRIPT = "<script>alert(1)</script>"
 COLUMN = "<script>load</script> & 'more' \"quoted\""
@@ -205,7 +205,7 @@ def test_in_each_column_the_best_value_is_marked_and_the_ceiling_never(tmp_path)
 
 def test_several_seeds_are_shown_with_their_spread(tmp_path):
     run = run_tiny(tmp_path, num_seeds=2)
-    assert f"± {number(run.metrics['models']['gru']['test_sd']['rmse'])}" in Page(run.report.read_text(encoding="utf-8")).words
+    assert f"± {spread(run.metrics['models']['gru']['test_sd']['rmse'])}" in Page(run.report.read_text(encoding="utf-8")).words
 
 
 def test_the_page_says_how_to_reproduce_the_run(drawn, page):

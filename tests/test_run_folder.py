@@ -520,6 +520,8 @@ BUSY = {
 def without_seconds(metrics: Any) -> Any:
     if isinstance(metrics, dict):
         return {k: without_seconds(v) for k, v in metrics.items() if k != "seconds"}
+    if isinstance(metrics, list):
+        return [without_seconds(v) for v in metrics]
     return metrics
 
 

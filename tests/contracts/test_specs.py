@@ -27,6 +27,9 @@ SPECS = {f"{category}-{kind}": load(CATEGORIES[category][kind]) for category, ki
 EACH_SPEC = pytest.mark.parametrize("cls", SPECS.values(), ids=SPECS.keys())
 
 
+NAMED = {"model": "models", "analysis": "analyses"}  # parts that an experiment holds by name
+
+
 def experiment(category: str = "", part: Spec | None = None, **fields: Any) -> rs.Experiment:
     """The default experiment with one part replaced."""
     parts: dict[str, Any] = {
@@ -35,8 +38,10 @@ def experiment(category: str = "", part: Spec | None = None, **fields: Any) -> r
         "trainer": rs.BPTT(),
         "evaluation": rs.Forecasting(),
     }
-    if category:
-        parts["models" if category == "model" else category] = {"some-model": part} if category == "model" else part
+    if category in NAMED:
+        parts[NAMED[category]] = {"some-part": part}
+    elif category:
+        parts[category] = part
     return rs.Experiment(**parts | fields)
 
 
@@ -221,8 +226,8 @@ def test_a_bad_field_is_named(cls: type[Spec]) -> None:
 @EACH_PART
 def test_a_bad_field_is_named_with_its_path_in_the_experiment(category: str, kind: str) -> None:
     tree = experiment(category, resolve(category, kind)()).tree()
-    where = "models.some-model" if category == "model" else category
-    part = tree["models"]["some-model"] if category == "model" else tree[category]
+    where = f"{NAMED[category]}.some-part" if category in NAMED else category
+    part = tree[NAMED[category]]["some-part"] if category in NAMED else tree[category]
     for name in [name for name in part if name != "kind"]:
         kept, part[name] = part[name], object()
         with pytest.raises(rs.ConfigError) as caught:

@@ -55,6 +55,9 @@ class Interrupted(RnnscopeError):
     """Ctrl-C: what was saved and how to go on."""
 
 
+MOST_SHOWN = 24  # names in a message, the nearest first where there are more
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """The option closest to `name`, or the empty string when none resembles it."""
     matches = difflib.get_close_matches(name.lower(), list(options), n=1, cutoff=0.5)
@@ -66,5 +69,7 @@ def unknown_name(what: str, name: str, options: Iterable[str]) -> ConfigError:
     known = sorted(options)
     close = nearest(name, known)
     remedy = f"did you mean '{close}'?" if close else f"choose one of the {len(known)} listed"
-    shown = ", ".join(known[:24]) + (" …" if len(known) > 24 else "")
+    near = difflib.get_close_matches(name.lower(), known, n=MOST_SHOWN, cutoff=0.3)
+    listed = known if len(known) <= MOST_SHOWN else list(dict.fromkeys([*near, *known]))[:MOST_SHOWN]
+    shown = ", ".join(listed) + (" …" if len(known) > MOST_SHOWN else "")
     return ConfigError(f"unknown {what} '{name}'", f"one of: {shown}" if known else "none is defined", remedy)
