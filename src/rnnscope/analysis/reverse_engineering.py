@@ -68,7 +68,8 @@ class ReverseEngineering(AnalysisSpec):
             if losses is not None and np.isfinite(losses).sum() > 10:
                 found["losses"] = losses[np.isfinite(losses)]
                 found["loss_epochs"] = trained.history.columns["epoch"][np.isfinite(losses)]
-                found["drop"] = drop_epoch(found["losses"])
+                # the plateau of independent symbols lasts a few percent of a run: a wider window passes over it
+                found["drop"] = drop_epoch(found["losses"], window=max(3, len(found["losses"]) // 60))
         statements = claims(found)
         return Findings(tuple(statements), _metrics(found), _arrays(found), findings_tables(found), found)
 
