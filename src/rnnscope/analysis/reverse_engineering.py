@@ -37,7 +37,7 @@ class ReverseEngineering(AnalysisSpec):
         num_paths, num_steps, burn_in: of the main drive with standard normal noise.
         num_components: states in the principal component analysis. num_states: states whose residency is measured;
             num_rollouts, horizon: noisy roll-outs of each, and how long they wait for a change of output.
-        num_jacobians: steps at which the Jacobian is taken.
+        num_jacobians: states among these at which the eigenvalues of the figure are taken.
         max_kick_units: largest group of the ablation search; 0 switches it off. control_groups: random groups beside it.
         num_development: paths per kept epoch; 0 leaves the development out.
         shown_points: of the interactive trajectory.
@@ -51,8 +51,8 @@ class ReverseEngineering(AnalysisSpec):
     num_states: Positive = 2000
     num_rollouts: Positive = 20
     horizon: Positive = 100
-    num_jacobians: Positive = 1000
-    max_kick_units: NonNegative = 8
+    num_jacobians: Positive = 2000
+    max_kick_units: NonNegative = 6
     control_groups: Positive = 4
     num_development: NonNegative = 100
     shown_points: Positive = 4000
@@ -154,7 +154,7 @@ class ReverseEngineering(AnalysisSpec):
 
     def _kick(self, system: DynamicalSystem, path: DrivenPaths, before: Tensor, rng: Any) -> dict[str, Any]:
         assert path.inputs is not None
-        starts = path.states[:, [-1, -51, -101]].flatten(0, 1)
+        starts = path.final_state
         kick = find_kick_units(
             system, starts, rng("kick"), max_units=self.max_kick_units, min_gain=0.02, noise_scale=self.noise_scale
         )

@@ -55,10 +55,12 @@ def generate(
     like = system.initial_state(1)
     batch = max(1, CHUNK // max(1, num_steps * max(system.input_size, like.shape[1])))
     sampled, argmax, logits, largest = [], [], [], 0.0
+    # one buffer for the noise: fresh memory for each batch takes longer than drawing the numbers
+    buffer = like.new_empty(min(batch, num_sequences), num_steps, system.input_size)
     for first in range(0, num_sequences, batch):
         count = min(batch, num_sequences - first)
         state = start_state(system, count, initial, rng)
-        noise = torch.randn((count, num_steps, system.input_size), generator=rng, dtype=like.dtype, device=like.device)
+        noise = buffer[:count].normal_(generator=rng)
         run = rollout(system, noise.mul_(noise_scale) if noise_scale != 1 else noise, state, keep_states=False)
         if not torch.isfinite(run.outputs).all():
             raise TrainingError(
