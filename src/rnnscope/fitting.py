@@ -16,7 +16,7 @@ from rnnscope.markov.hmm import HiddenMarkovModel
 from rnnscope.markov.interchange import to_plain
 from rnnscope.markov.selection import Selection, select_num_states
 from rnnscope.runs.report import number
-from rnnscope.tasks.table import numeric, read_table
+from rnnscope.tasks.table import numeric, read_table, require_column
 
 Kind = Literal["categorical", "diag", "full"]
 EMISSIONS: dict[str, Kind] = {"categorical": "categorical", "gaussian": "diag", "gaussian-full": "full"}
@@ -195,10 +195,7 @@ def _from_frame(
 ) -> tuple[list[np.ndarray], tuple[str, ...], Kind]:
     names = [str(c) for c in frame.columns]
     for name in (*(columns or ()), *((sequence,) if sequence else ())):
-        if name not in names:
-            close = nearest(name, names)
-            remedy = f"did you mean '{close}'?" if close else "choose one"
-            raise ConfigError(f"{path} has no column '{name}'", f"one of: {', '.join(names)}", remedy)
+        require_column(frame, name, path)
     wanted = columns or [n for n in names if n != sequence]
     text = [n for n in wanted if not pd.api.types.is_numeric_dtype(frame[n])]
     if len(wanted) > 1 and (text or emissions == "categorical"):

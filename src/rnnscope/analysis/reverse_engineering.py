@@ -16,7 +16,7 @@ from rnnscope.analysis import figures_kick, figures_reverse
 from rnnscope.analysis.claims import claims, findings_tables
 from rnnscope.analysis.components import principal_components, relaxations
 from rnnscope.analysis.development import development, drop_epoch
-from rnnscope.analysis.driven_jacobian import driven_spectra
+from rnnscope.analysis.driven_jacobian import Spectra, driven_spectra
 from rnnscope.analysis.homogeneity import homogeneity, limiting_rays
 from rnnscope.analysis.kick_units import find_kick_units, gain_sweep, opposition, switch_averages
 from rnnscope.analysis.readout_geometry import pair_planes, readout_alignment
@@ -67,7 +67,6 @@ class ReverseEngineering(AnalysisSpec):
             losses = trained.history.columns.get("validation_loss")
             if losses is not None and np.isfinite(losses).sum() > 10:
                 found["losses"] = losses[np.isfinite(losses)]
-                found["loss_epochs"] = trained.history.columns["epoch"][np.isfinite(losses)]
                 # the plateau of independent symbols lasts a few percent of a run: a wider window passes over it
                 found["drop"] = drop_epoch(found["losses"], window=max(3, len(found["losses"]) // 60))
         statements = claims(found)
@@ -129,7 +128,8 @@ class ReverseEngineering(AnalysisSpec):
         rows, times = _spread(path.states.shape[0], path.states.shape[1] - 10, self.num_states)
         states = path.states[rows, times]
         chosen = torch.arange(len(rows))[:: max(1, len(rows) // self.num_jacobians)]
-        found["spectra"] = driven_spectra(system, before[rows[chosen], times[chosen]], path.inputs[rows[chosen], times[chosen]])
+        spectra = driven_spectra(system, before[rows, times], path.inputs[rows, times])
+        found["spectra"] = Spectra(*(getattr(spectra, one.name)[chosen] for one in dataclasses.fields(spectra)))
         found["residency"] = residency(
             system,
             states,
@@ -138,11 +138,7 @@ class ReverseEngineering(AnalysisSpec):
             horizon=self.horizon,
             noise_scale=self.noise_scale,
         )
-        unstable = torch.full((len(rows),), -1, dtype=found["spectra"].num_unstable.dtype)
-        unstable[chosen] = found["spectra"].num_unstable
-        every = driven_spectra(system, before[rows, times], path.inputs[rows, times]) if len(chosen) < len(rows) else None
-        count = every.num_unstable if every is not None else unstable
-        found["zones"] = zones(found["residency"], system.output_size, num_unstable=count)
+        found["zones"] = zones(found["residency"], system.output_size, num_unstable=spectra.num_unstable)
         found["residency_states"] = states
         ahead = torch.stack([path.inputs[r, t + 1 : t + 6] for r, t in zip(rows.tolist(), times.tolist(), strict=True)])
         found["sensitivity"] = noise_sensitivity(

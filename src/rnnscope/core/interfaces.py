@@ -392,3 +392,17 @@ def training_summary(histories: list[History]) -> dict[str, Any]:
         "seconds": float(np.mean([o.seconds for o in outcomes])),
         "final_train_loss": float(np.mean([h.columns["train_loss"][-1] for h in histories])),
     }
+
+
+def summarise(repeats: list[dict[str, Scores]]) -> dict[str, Any]:
+    """Means over repeats under each test set's name; with several, sd beside them and every repeat under `seeds`."""
+    found: dict[str, Any] = {}
+    for key in repeats[0]:
+        columns = {m: np.array([r[key][m] for r in repeats if m in r[key]]) for m in repeats[0][key]}
+        found[key] = {m: float(v.mean()) for m, v in columns.items()}
+        if len(repeats) > 1:
+            found[f"{key}_sd"] = {m: float(v.std(ddof=1)) if len(v) > 1 else 0.0 for m, v in columns.items()}
+            found[f"{key}_median"] = {m: float(np.median(v)) for m, v in columns.items()}
+    if len(repeats) > 1:
+        found["seeds"] = [dict(r) for r in repeats]
+    return found

@@ -16,6 +16,7 @@ from rnnscope.core.interfaces import (
     Scores,
     SequenceModel,
     TrainingData,
+    summarise,
     training_summary,
 )
 from rnnscope.core.random import Streams
@@ -215,17 +216,3 @@ def _relate(scores: Scores, floor: Scores) -> None:
     """Distances as multiples of their floor."""
     for name in ("distance", "divergence"):
         scores[f"{name}_ratio"] = scores[name] / floor[name] if floor[name] > 0 else float("nan")
-
-
-def summarise(repeats: list[dict[str, Scores]]) -> dict[str, Any]:
-    """Means over repeats; with several, sd and median beside them and every repeat under `seeds`."""
-    found: dict[str, Any] = {}
-    for key in repeats[0]:
-        columns = {m: np.array([r[key][m] for r in repeats if m in r[key]]) for m in repeats[0][key]}
-        found[key] = {m: float(v.mean()) for m, v in columns.items()}
-        if len(repeats) > 1:
-            found[f"{key}_sd"] = {m: float(v.std(ddof=1)) if len(v) > 1 else 0.0 for m, v in columns.items()}
-            found[f"{key}_median"] = {m: float(np.median(v)) for m, v in columns.items()}
-    if len(repeats) > 1:
-        found["seeds"] = [dict(r) for r in repeats]
-    return found

@@ -17,6 +17,7 @@ from rnnscope.core.interfaces import (
     Scores,
     SequenceModel,
     TrainingData,
+    summarise,
     training_summary,
 )
 from rnnscope.core.random import Streams
@@ -240,17 +241,3 @@ def one_step_pairs(data: ForecastData, forecaster: Forecaster, spans: tuple[Span
         forecasts.append(forecaster.one_step(span.series, origins))
         truths.append(data.series[span.series].truth[origins[:, None] + np.arange(horizon)])
     return np.concatenate(truths), np.concatenate(forecasts)
-
-
-def summarise(repeats: list[dict[str, Scores]]) -> dict[str, Any]:
-    """Means over repeats under each test set's name; with several, sd beside them and every repeat under `seeds`."""
-    found: dict[str, Any] = {}
-    for key in repeats[0]:
-        columns = {m: np.array([r[key][m] for r in repeats if m in r[key]]) for m in repeats[0][key]}
-        found[key] = {m: float(v.mean()) for m, v in columns.items()}
-        if len(repeats) > 1:
-            found[f"{key}_sd"] = {m: float(v.std(ddof=1)) if len(v) > 1 else 0.0 for m, v in columns.items()}
-            found[f"{key}_median"] = {m: float(np.median(v)) for m, v in columns.items()}
-    if len(repeats) > 1:
-        found["seeds"] = [dict(r) for r in repeats]
-    return found

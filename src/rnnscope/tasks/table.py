@@ -56,7 +56,7 @@ class Table(ForecastTask):
         """The recording in a data frame; `source` names it in messages."""
         for column in (self.time, self.series, *self.covariates, *self._wanted()):
             if column is not None:
-                _require_column(frame, column, source)
+                require_column(frame, column, source)
         targets = self._targets(frame, source)
         frame = frame.assign(**{c: numeric(frame[c], c, source) for c in dict.fromkeys([*targets, *self.covariates])})
         if self.series is not None and frame[self.series].isna().any():
@@ -252,7 +252,8 @@ def _columns(name: str, array: object) -> list[tuple[str, np.ndarray]]:
     return [(f"{name}{i + 1}", array[:, i]) for i in range(array.shape[1])]
 
 
-def _require_column(frame: pd.DataFrame, column: str, source: str) -> None:
+def require_column(frame: pd.DataFrame, column: str, source: str) -> None:
+    """Refuse a column that is not there, with the nearest name."""
     names = [str(c) for c in frame.columns]
     if column not in names:
         close = nearest(column, names)

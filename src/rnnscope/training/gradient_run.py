@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,9 +22,10 @@ from rnnscope.core.interfaces import (
 )
 from rnnscope.core.random import Streams, numpy_state, set_numpy_state
 from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Probability, Spec
-from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, rollout
+from rnnscope.core.system import DynamicalSystem, LinearReadout, rollout
 from rnnscope.training.passes import free_running_outputs, solve_readout
 from rnnscope.training.rates import Schedule, chunks, learning_rate, stretches
+from rnnscope.training.saving import below, copied, optimizer_tensors, plain_values, restore_optimizer, restore_values
 
 EVALUATION_BATCH = 1024
 EXPLODED = 1e8
@@ -160,8 +161,8 @@ class GradientRun(TrainingRun):
         for inputs, targets in pieces:
             state = system.initial_state(len(inputs))
             for piece in chunks(inputs.shape[1], s.truncation):
-                outputs, state = self._carry(system, self._noisy(inputs[:, piece]), state)
-                state = state.detach()
+                run = rollout(system, self._noisy(inputs[:, piece]), state, keep_states=False, rng=self.noise)
+                outputs, state = run.outputs, run.final_state.detach()
                 first = max(0, s.burn_in - piece.start)
                 wanted = targets[:, piece][:, first:]
                 if not wanted.numel():
@@ -173,12 +174,6 @@ class GradientRun(TrainingRun):
                 total += loss.detach() * weight
                 counted += weight
         return self._values(total / max(1, counted), norm / max(1, steps))
-
-    def _carry(self, system: DynamicalSystem, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        if isinstance(system, FusedRollout):
-            return system.fused_rollout(inputs, state, self.noise)
-        run = rollout(system, inputs, state, keep_states=False)
-        return run.outputs, run.final_state
 
     def _update(self, loss: Tensor, progress: float) -> Tensor:
         """One optimiser step; returns the gradient norm before clipping."""
@@ -272,7 +267,7 @@ class GradientRun(TrainingRun):
         if score < self.best_score:
             self.best_score, self.best_epoch, self.stale = score, self.epoch, 0
             if s.restore_best:
-                self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+                self.best = copied(self.model)
         else:
             self.stale += 1
             if s.schedule == "plateau" and self.stale % max(1, s.patience // 2 or 10) == 0:
@@ -297,33 +292,18 @@ class GradientRun(TrainingRun):
         tensors = {f"model.{name}": t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
         if self.best is not None:
             tensors |= {f"best.{name}": t.cpu() for name, t in self.best.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer.{index}.{name}": v.detach().cpu().clone() for name, v in state.items() if isinstance(v, Tensor)
-            }
+        tensors |= optimizer_tensors(self.optimizer)
         tensors["noise"] = self.noise.get_state()
-        values: dict[str, Any] = {name: getattr(self, name) for name in _CARRIED}
-        values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        return Checkpoint(tensors, {**values, "order": numpy_state(self.order)})
+        return Checkpoint(tensors, {**plain_values(self, _CARRIED), "order": numpy_state(self.order)})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         tensors, values = checkpoint.tensors, checkpoint.values
-        self.model.load_state_dict(_below(tensors, "model."))
-        self.best = {k: v.to(self.device, copy=True) for k, v in _below(tensors, "best.").items()} or None
-        state = self.optimizer.state_dict()
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _below(tensors, "optimizer.").items():
-            index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = tensor.clone()
-        self.optimizer.load_state_dict({**state, "state": moments})
+        self.model.load_state_dict(below(tensors, "model."))
+        self.best = {k: v.to(self.device, copy=True) for k, v in below(tensors, "best.").items()} or None
+        restore_optimizer(self.optimizer, tensors)
         self.noise.set_state(tensors["noise"])
-        for name in _CARRIED:
-            setattr(self, name, math.inf if values[name] is None else values[name])
+        restore_values(self, _CARRIED, values)
         set_numpy_state(self.order, values["order"])
 
 
 _CARRIED = ("epoch", "seconds", "stale", "halvings", "best_score", "best_epoch", "last_loss", "stopped")
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,11 +12,20 @@ from torch import Tensor
 from rnnscope.core.errors import TrainingError
 from rnnscope.core.interfaces import Checkpoint, Record, SequenceModel, TrainingOutcome, TrainingRun
 from rnnscope.core.random import Streams, numpy_state, set_numpy_state
-from rnnscope.core.system import FusedRollout, only_system, rollout
+from rnnscope.core.system import only_system, rollout
 from rnnscope.markov.emulation import EmulationData, start_state
 from rnnscope.markov.generation import draw
 from rnnscope.numerics.transport import sinkhorn_divergence
 from rnnscope.training.rates import learning_rate
+from rnnscope.training.saving import (
+    below,
+    copied,
+    numbered,
+    optimizer_tensors,
+    plain_values,
+    restore_optimizer,
+    restore_values,
+)
 from rnnscope.training.sequence_losses import one_hot, transport_loss, word_likelihood
 
 if TYPE_CHECKING:
@@ -43,11 +52,11 @@ class TransportRun(TrainingRun):
         self.looking = streams.at("validation")
         self.total_epochs = sum(stage.epochs for stage in settings.stages)
         self.epoch, self.seconds, self.resets, self.best_epoch = 0, 0.0, 0, 0
-        self.best_score, self.last_loss, self.last_ratio = math.inf, math.inf, math.inf
+        self.best_score, self.last_loss = math.inf, math.inf
         self.stopped = "completed"
         self.best: dict[str, Tensor] | None = None
         self.kept: dict[int, dict[str, Tensor]] = {}
-        self.average = self._weights() if settings.averaging else None
+        self.average = copied(self.model) if settings.averaging else None
         self.steps_averaged = 0
         self.carried: Tensor | None = None
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=settings.betas, weight_decay=settings.weight_decay)
@@ -161,14 +170,10 @@ class TransportRun(TrainingRun):
             taken = min(taken, len(self.carried))
             state = torch.cat([self.carried[:taken], state[taken:]])
         noise = torch.randn((count, length, self.system.input_size), generator=self.noise, device=self.device)
-        if isinstance(self.system, FusedRollout):
-            logits, final = self.system.fused_rollout(noise, state)
-        else:
-            run = rollout(self.system, noise, state, keep_states=False)
-            logits, final = run.outputs, run.final_state
+        run = rollout(self.system, noise, state, keep_states=False)
         if taken:
-            self.carried = self._carry_on(final.detach(), taken)
-        return logits, final
+            self.carried = self._carry_on(run.final_state.detach(), taken)
+        return run.outputs, run.final_state
 
     def _carry_on(self, final: Tensor, count: int) -> Tensor:
         rows = torch.randperm(len(final), generator=self.noise, device=self.device)[:count]
@@ -218,7 +223,7 @@ class TransportRun(TrainingRun):
         """The divergence of validation sequences and freshly drawn ones, with the same noise at every epoch."""
         count = self._validation_count()
         rng = self.looking.torch(self.device)
-        held = self._weights() if self.average is not None else None
+        held = copied(self.model) if self.average is not None else None
         if self.average is not None:
             self.model.load_state_dict(self.average)
         state = start_state(self.system, count, self.data.initial_state, rng)
@@ -233,16 +238,12 @@ class TransportRun(TrainingRun):
             loss = self._divergence(hot, self._hot(self.data.validation.symbols[:count]))
             rate = float((symbols[:, 1:] != symbols[:, :-1]).double().mean())
             found = {"validation_loss": loss, "validation_ratio": loss / self.floor, "switch_rate": rate}
-            self.last_ratio = loss / self.floor
             score = self.floor + abs(loss - self.floor)
             if score < self.best_score and self.epoch >= (1 - self.settings.select) * self.total_epochs:
-                self.best_score, self.best_epoch, self.best = score, self.epoch, self._weights()
+                self.best_score, self.best_epoch, self.best = score, self.epoch, copied(self.model)
         if held is not None:
             self.model.load_state_dict(held)
         return {**found, "largest_state": largest}
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def _averaged(self) -> dict[str, Tensor]:
         source = self.average if self.average is not None else self.model.state_dict()
@@ -268,37 +269,29 @@ class TransportRun(TrainingRun):
     # saving and resuming
 
     def checkpoint(self) -> Checkpoint:
-        tensors = {f"model.{name}": t.cpu() for name, t in self._weights().items()}
+        tensors = {f"model.{name}": t.cpu() for name, t in copied(self.model).items()}
         for prefix, weights in (("best", self.best), ("average", self.average)):
             if weights is not None:
                 tensors |= {f"{prefix}.{name}": t.cpu().clone() for name, t in weights.items()}
         for epoch, weights in self.kept.items():
             tensors |= {f"kept.{epoch}.{name}": t for name, t in weights.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{n}": v.detach().cpu().clone() for n, v in state.items() if isinstance(v, Tensor)}
+        tensors |= optimizer_tensors(self.optimizer)
         tensors["noise"] = self.noise.get_state()
         if self.carried is not None:
             tensors["carried"] = self.carried.cpu().clone()
-        values: dict[str, Any] = {name: getattr(self, name) for name in _CARRIED}
-        values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        return Checkpoint(tensors, {**values, "order": numpy_state(self.order)})
+        return Checkpoint(tensors, {**plain_values(self, _CARRIED), "order": numpy_state(self.order)})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         tensors, values = checkpoint.tensors, checkpoint.values
-        self.model.load_state_dict(_below(tensors, "model."))
-        self.best = {k: v.to(self.device, copy=True) for k, v in _below(tensors, "best.").items()} or None
-        average = _below(tensors, "average.")
+        self.model.load_state_dict(below(tensors, "model."))
+        self.best = {k: v.to(self.device, copy=True) for k, v in below(tensors, "best.").items()} or None
+        average = below(tensors, "average.")
         self.average = {k: v.to(self.device, copy=True) for k, v in average.items()} if average else None
-        moments: dict[int, dict[str, Tensor]] = {}
-        for prefix, store in (("kept.", self.kept), ("optimizer.", moments)):
-            for name, tensor in _below(tensors, prefix).items():
-                index, key = name.split(".", 1)
-                store.setdefault(int(index), {})[key] = tensor.clone()
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.kept = numbered(tensors, "kept.")
+        restore_optimizer(self.optimizer, tensors)
         self.noise.set_state(tensors["noise"])
         self.carried = tensors["carried"].to(self.device, copy=True) if "carried" in tensors else None
-        for name in _CARRIED:
-            setattr(self, name, math.inf if values[name] is None else values[name])
+        restore_values(self, _CARRIED, values)
         set_numpy_state(self.order, values["order"])
 
 
@@ -309,14 +302,9 @@ _CARRIED = (
     "best_epoch",
     "best_score",
     "last_loss",
-    "last_ratio",
     "stopped",
     "steps_averaged",
 )
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _milestones(total: int, count: int) -> set[int]:
