@@ -47,7 +47,7 @@ def without_drawing(composed: bool = False) -> Iterator[None]:
         yield Figure("sheet", "A blank sheet.", None)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("rnnscope.pipeline", "rnnscope.comparison"):
+        for module in ("rnnscope.runs.writers", "rnnscope.comparison"):
             patch.setattr(f"{module}.render", lambda figure, kind: BLANK_SVG)
         if not composed:
             patch.setattr("rnnscope.evaluation.forecasting.forecast_figures", blank)
@@ -62,7 +62,7 @@ def with_drawing(*kinds: str) -> Iterator[None]:
         return render(figure, kind) if not kinds or kind in kinds else BLANK_SVG
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("rnnscope.pipeline", "rnnscope.comparison"):
+        for module in ("rnnscope.runs.writers", "rnnscope.comparison"):
             patch.setattr(f"{module}.render", draw)
         patch.setattr("rnnscope.evaluation.forecasting.forecast_figures", forecast_figures)
         yield

@@ -246,7 +246,7 @@ def series_figure(out: Path, **changes: object) -> tuple[rs.Run, str]:
         return BLANK_SVG
 
     with with_drawing(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnnscope.pipeline.render", keep)
+        patch.setattr("rnnscope.runs.writers.render", keep)
         run = rs.run(tiny(**changes), out=out)
     names = [f["name"] for f in strict_json(run.path / "figures/figures.json")]
     return run, render(composed[2 * names.index("series")], "svg").decode()

@@ -34,8 +34,9 @@ from helpers import (
 )
 from rnnscope.comparison import write_frame
 from rnnscope.core.random import Streams
-from rnnscope.pipeline import open_folder, save_data, save_models, walk
+from rnnscope.pipeline import open_folder, walk
 from rnnscope.runs.folder import RunFolder
+from rnnscope.runs.writers import save_data, save_models
 
 EXPECTED = {
     *("config.yaml", "environment.json", "status.json", "log.txt", "history.csv", "metrics.json", "summary.json"),
@@ -162,7 +163,7 @@ def test_models_read_back_are_the_trained_ones(tmp_path):
     folder = open_folder(experiment, tmp_path)
     kept: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnnscope.pipeline.save_models", lambda f, models: (kept.update(models), save_models(f, models)))
+        patch.setattr("rnnscope.runs.writers.save_models", lambda f, models: (kept.update(models), save_models(f, models)))
         for _ in walk(experiment, folder):
             pass
     run = rs.open_run(folder.path)
@@ -583,7 +584,7 @@ def test_ctrl_c_saves_and_the_command_it_prints_goes_on(tmp_path, monkeypatch, f
         signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr("rnnscope.pipeline.save_data", save_and_press)
+    monkeypatch.setattr("rnnscope.runs.writers.save_data", save_and_press)
     answer = cli("run", write_yaml(tmp_path / "my.yaml"), "--out", tmp_path / "runs", "--quiet")
     assert (answer.code, answer.crash) == (2, None)
     assert "stopped after epoch 1 of gru" in answer.err
@@ -605,7 +606,7 @@ def test_ctrl_c_twice_stops_at_once_and_the_run_can_go_on(tmp_path, monkeypatch)
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("rnnscope.pipeline.save_data", save_and_press)
+    monkeypatch.setattr("rnnscope.runs.writers.save_data", save_and_press)
     answer = cli("run", write_yaml(tmp_path / "my.yaml"), "--out", tmp_path / "runs", "--quiet")
     assert (answer.code, answer.crash) == (2, None)
     (folder,) = run_folders(tmp_path / "runs")

@@ -147,31 +147,21 @@ tr.model td {{ font-weight:600; }} svg {{ width:100%; height:auto; color:var(--i
 def write_frame(frame: pd.DataFrame, out: Path) -> None:
     """A data frame as CSV, Parquet, NPZ or JSON, whole or not at all."""
     suffix = out.suffix.lower()
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp{suffix}")
-    writers: dict[str, Callable[[], Any]] = {
-        ".csv": lambda: frame.to_csv(temporary, index=False),
-        ".parquet": lambda: frame.to_parquet(temporary, index=False),
-        ".npz": lambda: temporary.write_bytes(npz_bytes({c: frame[c].to_numpy() for c in frame.columns})),
-        ".json": lambda: temporary.write_text(
-            json.dumps(json.loads(frame.to_json(orient="records", date_format="iso")), indent=2)
-        ),
+    forms: dict[str, Callable[[], bytes]] = {
+        ".csv": lambda: frame.to_csv(index=False).encode(),
+        ".parquet": lambda: frame.to_parquet(None, index=False),
+        ".npz": lambda: npz_bytes({c: frame[c].to_numpy() for c in frame.columns}),
+        ".json": lambda: json.dumps(json.loads(frame.to_json(orient="records", date_format="iso")), indent=2).encode(),
     }
-    if suffix not in writers:
-        raise ConfigError(f"--out ends in '{suffix}'", f"one of {', '.join(writers)}", "choose another file name")
+    if suffix not in forms:
+        raise ConfigError(f"--out ends in '{suffix}'", f"one of {', '.join(forms)}", "choose another file name")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        writers[suffix]()
-        os.replace(temporary, out)
+        content = forms[suffix]()
     except ImportError:
         raise DataError(
             "writing Parquet needs the package pyarrow", "pyarrow", "pip install 'rnnscope[parquet]', or write .csv"
         ) from None
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise RunFolderError(
-            f"'{out}' cannot be written: {error.strerror or error}", "a writable path with free space", "give another --out"
-        ) from None
+    write_whole(out, content)
 
 
 def write_sequences(made: Generated, out: Path) -> None:

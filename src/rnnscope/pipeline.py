@@ -5,8 +5,8 @@ over `walk` to show progress.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,19 @@ from rnnscope.core.interfaces import (
     AnalysisSpec,
     Checkpoint,
     Evaluation,
-    Figure,
-    Findings,
     History,
     ModelResult,
     Record,
     SequenceModel,
+    Trained,
     TrainingData,
     TrainingRun,
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import from_yaml
 from rnnscope.experiment import Experiment
-from rnnscope.plotting import render
 from rnnscope.results import Run, as_trained
+from rnnscope.runs import writers
 from rnnscope.runs.environment import describe_environment
 from rnnscope.runs.folder import RunFolder
 from rnnscope.runs.report import render_report
@@ -109,23 +108,12 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
         yield Stage("preparing data")
         data = experiment.task.prepare(streams)
         experiment.evaluation.check(data)
-        save_data(folder, experiment, data)
+        writers.save_data(folder, data, experiment.keep_data)
 
-        models: dict[str, list[SequenceModel]] = {}
-        histories: dict[str, list[History]] = {}
-        on_device = data.to(torch.device(experiment.device))
-        for name, spec in experiment.models.items():
-            models[name], histories[name] = [], []
-            for repeat in range(experiment.num_seeds):
-                model = spec.build(data.signature, streams.at("init", name, repeat).torch()).to(experiment.device)
-                trainer = experiment.trainer_of(name).start(model, on_device, streams.at("training", name, repeat))
-                label = name if experiment.num_seeds == 1 else f"{name} {repeat + 1}/{experiment.num_seeds}"
-                yield Stage(f"training {label}", trainer.total_epochs)
-                histories[name].append((yield from train(trainer, experiment, folder, name, repeat, stop)))
-                models[name].append(model.to("cpu"))
-        save_models(folder, models)
-        save_development(folder, histories)
-        save_history(folder, histories)
+        models, histories = yield from train_models(experiment, folder, data, streams, stop)
+        writers.save_models(folder, models)
+        writers.save_development(folder, histories)
+        writers.save_history(folder, histories)
 
         yield Stage("scoring against baselines")
         references = experiment.evaluation.references(data, streams.at("evaluation"))
@@ -135,19 +123,15 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
                 experiment.evaluation.score(m, data, streams.at("evaluation", name, i)) for i, m in enumerate(repeats)
             ]
         evaluation = experiment.evaluation.conclude(data, references, results, histories)
-        save_evaluation(folder, evaluation, list(experiment.analyses))
-        if experiment.keep_data and evaluation.samples:
-            folder.write_arrays("data/generated.npz", evaluation.samples)
+        writers.save_evaluation(folder, evaluation, list(experiment.analyses), experiment.keep_data)
 
         yield Stage("drawing figures")
-        listed = save_figures(folder, experiment.evaluation.figures(data, references, results, histories, evaluation))
+        drawn = experiment.evaluation.figures(data, references, results, histories, evaluation)
+        listed = writers.save_figures(folder, drawn)
 
         name, repeat = chosen_model(evaluation)
         trained = as_trained(name, repeat, models[name][repeat], histories[name][repeat])
-        for title, analysis in experiment.analyses.items():
-            yield Stage(f"analysing {name}: {title}")
-            findings = analysis.run(trained, data, streams.at("analysis", title))
-            listed += save_findings(folder, title, analysis, findings)
+        listed += yield from analyse(experiment.analyses, folder, trained, data, streams)
         folder.write_json("figures/figures.json", listed)
 
         yield Stage("writing the report")
@@ -166,7 +150,39 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
         raise
 
 
-def analyze_run(run: Run, model: str | None = None) -> Path:
+def train_models(
+    experiment: Experiment, folder: RunFolder, data: TrainingData, streams: Streams, stop: Callable[[], bool]
+) -> Generator[Event, None, tuple[dict[str, list[SequenceModel]], dict[str, list[History]]]]:
+    """Build and train every repeat of every model. Returns the models, on the CPU, and their histories."""
+    models: dict[str, list[SequenceModel]] = {}
+    histories: dict[str, list[History]] = {}
+    on_device = data.to(torch.device(experiment.device))
+    for name, spec in experiment.models.items():
+        models[name], histories[name] = [], []
+        for repeat in range(experiment.num_seeds):
+            model = spec.build(data.signature, streams.at("init", name, repeat).torch()).to(experiment.device)
+            trainer = experiment.trainer_of(name).start(model, on_device, streams.at("training", name, repeat))
+            label = name if experiment.num_seeds == 1 else f"{name} {repeat + 1}/{experiment.num_seeds}"
+            yield Stage(f"training {label}", trainer.total_epochs)
+            histories[name].append((yield from train(trainer, experiment, folder, name, repeat, stop)))
+            models[name].append(model.to("cpu"))
+    return models, histories
+
+
+def analyse(
+    analyses: dict[str, AnalysisSpec], folder: RunFolder, trained: Trained, data: TrainingData, streams: Streams
+) -> Generator[Event, None, list[dict[str, Any]]]:
+    """Every analysis of one trained model. Returns the entries of their figures."""
+    listed: list[dict[str, Any]] = []
+    for title, analysis in analyses.items():
+        yield Stage(f"analysing {trained.name}: {title}")
+        findings = analysis.run(trained, data, streams.at("analysis", title))
+        writers.save_findings(folder, title, findings)
+        listed += writers.save_figures(folder, analysis.figures(findings), title)
+    return listed
+
+
+def analyze_run(run: Run, model: str | None = None) -> Iterator[Event]:
     """Analyse a trained model of a finished run again, and write its report anew.
 
     Args:
@@ -177,19 +193,16 @@ def analyze_run(run: Run, model: str | None = None) -> Path:
         raise ConfigError(
             "this run's configuration has no analyses", "an experiment with analyses", "add analyses to it and run again"
         )
-    trained = run.trained(model)
-    streams = Streams(experiment.seed)
     listed = [f for f in folder.read_json("figures/figures.json") if f.get("section", "") not in experiment.analyses]
-    for title, analysis in experiment.analyses.items():
-        findings = analysis.run(trained, data, streams.at("analysis", title))
-        listed += save_findings(folder, title, analysis, findings)
+    listed += yield from analyse(experiment.analyses, folder, run.trained(model), data, Streams(experiment.seed))
     folder.write_json("figures/figures.json", listed)
-    return render_report(folder)
+    yield Stage("writing the report")
+    render_report(folder)
 
 
 def train(
     trainer: TrainingRun, experiment: Experiment, folder: RunFolder, name: str, repeat: int, stop: Callable[[], bool]
-) -> Any:
+) -> Generator[Event, None, History]:
     """Loop over a training run, with checkpoints; go on from one where it exists. Returns the history."""
     stem = f"checkpoints/{name}-{repeat}"
     rows: list[dict[str, float]] = []
@@ -209,13 +222,13 @@ def train(
         yield Progress(name, repeat, record)
         stopping = stop()
         if stopping or record.epoch % every == 0 or time.monotonic() - saved > seconds:
-            save_checkpoint(folder, stem, trainer, rows)
+            writers.save_checkpoint(folder, stem, trainer, rows)
             saved = time.monotonic()
         if stopping:
             raise Interrupted(
                 f"stopped after epoch {record.epoch} of {name}; everything up to there is saved", "", resume_hint(folder)
             )
-    save_checkpoint(folder, stem, trainer, rows)
+    writers.save_checkpoint(folder, stem, trainer, rows)
     outcome = trainer.finish()
     folder.log(
         f"trained {name} {repeat}: {outcome.reason}, best epoch {outcome.best_epoch}, {outcome.criterion} {outcome.score:.6g}"
@@ -224,109 +237,10 @@ def train(
     return History(columns, outcome)
 
 
-def save_checkpoint(folder: RunFolder, stem: str, trainer: TrainingRun, rows: list[dict[str, float]]) -> None:
-    """Tensors under a name of their own, then the JSON that points to them, then the former tensors go: one whole pair always stays."""
-    checkpoint = trainer.checkpoint()
-    before = folder.read_json(f"{stem}.json")["tensors"] if folder.has(f"{stem}.json") else None
-    tensors = f"{stem}-epoch{len(rows)}.safetensors"
-    folder.write_tensors(tensors, checkpoint.tensors)
-    folder.write_json(f"{stem}.json", {"tensors": tensors, "values": checkpoint.values, "rows": rows})
-    if before not in (None, tensors):
-        folder.remove(before)
-
-
-def save_data(folder: RunFolder, experiment: Experiment, data: TrainingData) -> None:
-    """The data report, and the series unless `keep_data` is off."""
-    folder.write_json("data/data.json", data.describe())
-    if experiment.keep_data:
-        folder.write_arrays("data/data.npz", data.arrays())
-
-
-def save_models(folder: RunFolder, models: dict[str, list[SequenceModel]]) -> None:
-    """The kept weights of every repeat of every model in one file, under <model>/<repeat>/<parameter>."""
-    tensors = {
-        f"{n}/{i}/{k}": t for n, repeats in models.items() for i, m in enumerate(repeats) for k, t in m.state_dict().items()
-    }
-    folder.write_tensors("model.safetensors", tensors)
-
-
-def save_development(folder: RunFolder, histories: dict[str, list[History]]) -> None:
-    """Weights kept on the way, where there are any, under <model>/<repeat>/<epoch>/<parameter>."""
-    kept = {
-        f"{n}/{i}/{epoch}/{k}": t
-        for n, repeats in histories.items()
-        for i, h in enumerate(repeats)
-        for epoch, weights in h.outcome.development.items()
-        for k, t in weights.items()
-    }
-    if kept:
-        folder.write_tensors("development.safetensors", kept)
-
-
 def chosen_model(evaluation: Evaluation) -> tuple[str, int]:
     """The model, and its repeat, that were chosen without the test part."""
     name = evaluation.metrics["chosen_model"]
     return name, int(evaluation.metrics["models"][name]["training"]["best_repeat"])
-
-
-def save_history(folder: RunFolder, histories: dict[str, list[History]]) -> None:
-    """history.csv: one row per model, repeat and epoch."""
-    rows: list[dict[str, Any]] = []
-    for name, repeats in histories.items():
-        for repeat, history in enumerate(repeats):
-            columns = history.columns
-            for i in range(len(columns["epoch"])):
-                rows.append(
-                    {
-                        "model": name,
-                        "repeat": repeat,
-                        "epoch": int(columns["epoch"][i]),
-                        **{k: float(v[i]) for k, v in columns.items() if k != "epoch"},
-                    }
-                )
-    folder.write_table("history.csv", rows)
-
-
-def save_evaluation(folder: RunFolder, evaluation: Evaluation, analyses: list[str]) -> None:
-    """metrics.json, with the tables of the report, and the arrays behind the figures."""
-    shown = {
-        "tables": [t.plain() for t in evaluation.tables],
-        "headlines": [asdict(h) for h in evaluation.headlines],
-        "notes": list(evaluation.notes),
-        "analyses": analyses,
-    }
-    folder.write_json("metrics.json", {**evaluation.metrics, **shown})
-    folder.write_arrays("findings/evaluation.npz", evaluation.arrays)
-    folder.write_json("findings/evaluation.json", {"arrays": {k: list(v.shape) for k, v in evaluation.arrays.items()}})
-
-
-def save_findings(folder: RunFolder, title: str, analysis: AnalysisSpec, findings: Findings) -> list[dict[str, Any]]:
-    """What an analysis found: sentences, numbers and tables as JSON, arrays as NPZ, and its figures."""
-    folder.write_json(
-        f"findings/{title}.json",
-        {
-            "statements": list(findings.statements),
-            "metrics": findings.metrics,
-            "tables": [t.plain() for t in findings.tables],
-            "arrays": {k: list(v.shape) for k, v in findings.arrays.items()},
-        },
-    )
-    folder.write_arrays(f"findings/{title}.npz", findings.arrays)
-    return save_figures(folder, analysis.figures(findings), title)
-
-
-def save_figures(folder: RunFolder, figures: Iterable[Figure], section: str = "") -> list[dict[str, Any]]:
-    """PNG and SVG of every figure; returns their entries for figures.json, in order."""
-    listed = []
-    for figure in figures:
-        name = f"{section}-{figure.name}" if section else figure.name
-        for kind in ("png", "svg"):
-            folder.write_bytes(f"figures/{name}.{kind}", render(figure.canvas, kind))
-        if figure.interactive:
-            folder.write_text(f"figures/{name}.html", figure.interactive)
-        entry = {"name": name, "caption": figure.caption, "wide": figure.wide, "section": section}
-        listed.append({**entry, "interactive": bool(figure.interactive)})
-    return listed
 
 
 def summary(

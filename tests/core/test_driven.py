@@ -10,10 +10,10 @@ import rnnscope as rs
 from known_systems import DOUBLE, linear_map, rotation_matrix
 from rnnscope.core.driven import (
     boundedness,
+    draw_symbols,
     drive,
     dwell_times,
     in_double,
-    sample_symbols,
     switch_rate,
     symbol_shares,
 )
@@ -96,7 +96,7 @@ def test_switches_and_dwells_of_a_path_by_hand() -> None:
 
 def test_sampled_symbols_follow_the_softmax(rng: torch.Generator) -> None:
     logits = torch.tensor([1.0, 0.0, -2.0], dtype=DOUBLE)
-    drawn = symbol_shares(sample_symbols(logits.expand(40000, 3), rng), 3)
+    drawn = symbol_shares(draw_symbols(logits.expand(40000, 3), rng), 3)
     torch.testing.assert_close(drawn, logits.softmax(-1), atol=0.01, rtol=0.0)
 
 

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 import rnnscope as rs
+from rnnscope.core.driven import draw_symbols
 from rnnscope.core.interfaces import Signature
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.markov import generation
-from rnnscope.markov.generation import Generated, draw
+from rnnscope.markov.generation import Generated
 
 
 @pytest.fixture(scope="module")
@@ -103,4 +104,4 @@ def test_the_networks_of_the_study_generate(early) -> None:
 
 def test_drawing_needs_no_finite_differences_between_logits() -> None:
     logits = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
-    assert draw(logits, torch.Generator().manual_seed(0)).tolist() == [0, 1]
+    assert draw_symbols(logits, torch.Generator().manual_seed(0)).tolist() == [0, 1]

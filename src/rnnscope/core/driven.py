@@ -156,12 +156,14 @@ def drive(
     return DrivenPaths(states, logits, symbols, inputs, before, state, stride, mode, noise_scale, burn_in)
 
 
-def sample_symbols(logits: Float[Tensor, "*B Y"], rng: torch.Generator, temperature: float = 1.0) -> Int[Tensor, "*B"]:
+def draw_symbols(logits: Float[Tensor, "*B Y"], rng: torch.Generator, temperature: float = 1.0) -> Int[Tensor, "*B"]:
     """Symbols drawn from softmax(logits / temperature), by the Gumbel-max rule. Not the same as argmax: name which is meant."""
-    uniform = torch.rand(logits.shape, generator=rng, dtype=logits.dtype, device=logits.device)
-    tiny = torch.finfo(logits.dtype).tiny
-    gumbel = -torch.log(-torch.log(uniform.clamp(tiny, 1 - torch.finfo(logits.dtype).eps)))
-    return (logits / temperature + gumbel).argmax(-1).to(torch.int16)
+    return (logits / temperature + gumbel(logits, rng)).argmax(-1)
+
+
+def gumbel(like: Float[Tensor, "*B Y"], rng: torch.Generator) -> Float[Tensor, "*B Y"]:
+    """Standard Gumbel noise of a tensor's shape."""
+    return -torch.empty_like(like).exponential_(generator=rng).clamp_min_(torch.finfo(like.dtype).tiny).log_()
 
 
 def switches(symbols: Int[Tensor, "B T"]) -> Bool[Tensor, "B U"]:

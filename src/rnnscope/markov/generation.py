@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
+from rnnscope.core.driven import draw_symbols
 from rnnscope.core.errors import TrainingError
 from rnnscope.core.system import DynamicalSystem, rollout
 from rnnscope.markov.emulation import InitialState, start_state
@@ -70,18 +70,8 @@ def generate(
             )
         largest = max(largest, float(run.final_state.norm(dim=1).max()))
         argmax.append(run.outputs.argmax(-1).to(torch.int16).cpu().numpy())
-        sampled.append(draw(run.outputs, rng, temperature).to(torch.int16).cpu().numpy())
+        sampled.append(draw_symbols(run.outputs, rng, temperature).to(torch.int16).cpu().numpy())
         if keep_logits:
             logits.append(run.outputs.cpu().numpy())
     kept = np.concatenate(logits) if keep_logits else None
     return Generated(np.concatenate(sampled), np.concatenate(argmax), largest, kept)
-
-
-def draw(logits: Tensor, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
-    """Symbols from softmax(logits/τ), by the Gumbel-max trick."""
-    return (logits / temperature + gumbel(logits, rng)).argmax(-1)
-
-
-def gumbel(like: Tensor, rng: torch.Generator) -> Tensor:
-    """Standard Gumbel noise of a tensor's shape."""
-    return -torch.empty_like(like).exponential_(generator=rng).clamp_min_(torch.finfo(like.dtype).tiny).log_()

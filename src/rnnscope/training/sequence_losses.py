@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rnnscope.markov.generation import gumbel
+from rnnscope.core.driven import gumbel
 from rnnscope.numerics.transport import Accuracy, sinkhorn_loss
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnscope.core.driven import draw_symbols
 from rnnscope.core.errors import TrainingError
 from rnnscope.core.interfaces import Checkpoint, Record, SequenceModel, TrainingOutcome, TrainingRun
 from rnnscope.core.random import Streams, numpy_state, set_numpy_state
 from rnnscope.core.system import only_system, rollout
 from rnnscope.markov.emulation import EmulationData, start_state
-from rnnscope.markov.generation import draw
 from rnnscope.numerics.transport import sinkhorn_divergence
 from rnnscope.training.rates import learning_rate
 from rnnscope.training.saving import (
@@ -233,7 +233,7 @@ class TransportRun(TrainingRun):
         if not torch.isfinite(run.outputs).all():
             found = {"validation_loss": math.nan, "validation_ratio": math.nan, "switch_rate": math.nan}
         else:
-            symbols = draw(run.outputs, rng)
+            symbols = draw_symbols(run.outputs, rng)
             hot = one_hot(symbols, self.data.hmm.num_symbols).flatten(1)
             loss = self._divergence(hot, self._hot(self.data.validation.symbols[:count]))
             rate = float((symbols[:, 1:] != symbols[:, :-1]).double().mean())

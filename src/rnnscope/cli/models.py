@@ -1,0 +1,144 @@
+"""Verbs about models that exist: forecast, sample, fit-hmm, analyze, compare, report."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnnscope.cli.progress import show_progress
+from rnnscope.cli.shared import AllowSource, AsJson, Debug, Quiet, emit, user_errors
+
+
+def forecast(
+    run_folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    steps: Annotated[int, typer.Option("--steps", help="How many steps beyond the end of the series.")] = 100,
+    out: Annotated[Path, typer.Option("--out", help="CSV, Parquet or NPZ file.")] = Path("forecast.csv"),
+    model: Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")] = None,
+    series: Annotated[int, typer.Option("--series", help="Number of the series to continue.")] = 0,
+    covariates: Annotated[str | None, typer.Option("--covariates", help="File with the coming covariates.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    allow_source: AllowSource = False,
+) -> None:
+    """Forecast beyond the end of the series, with intervals."""
+    with user_errors(debug, as_json):
+        from rnnscope.comparison import read_covariates, write_frame
+        from rnnscope.results import Run
+
+        opened = Run(run_folder, allow_source=allow_source)
+        known = read_covariates(covariates, opened) if covariates else None
+        frame = opened.forecast(steps, model=model, series=series, covariates=known)
+        write_frame(frame, out)
+        name = model or opened.best_model()
+        emit({"file": str(out), "model": name, "steps": steps}, as_json, f"{steps} steps by {name} -> {out}")
+
+
+def sample(
+    run_folder: Annotated[Path, typer.Argument(help="A run folder of a network that emulates an HMM.")],
+    num_sequences: Annotated[int, typer.Option("--num-sequences", help="How many sequences.")] = 1000,
+    num_steps: Annotated[int, typer.Option("--num-steps", help="How long each is.")] = 100,
+    out: Annotated[Path, typer.Option("--out", help="NPZ file (symbols, argmax, logits) or CSV (a row per sequence).")] = Path(
+        "sequences.npz"
+    ),
+    model: Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the network's noise.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    allow_source: AllowSource = False,
+) -> None:
+    """Draw new sequences from a network that emulates an HMM."""
+    with user_errors(debug, as_json):
+        from rnnscope.comparison import write_sequences
+        from rnnscope.results import Run
+
+        opened = Run(run_folder, allow_source=allow_source)
+        write_sequences(opened.sample(num_sequences, num_steps, model=model, seed=seed), out)
+        name = model or opened.best_model()
+        found = {"file": str(out), "model": name, "sequences": num_sequences, "steps": num_steps}
+        emit(found, as_json, f"{num_sequences} sequences of {num_steps} steps by {name} -> {out}")
+
+
+def fit_hmm(
+    data: Annotated[str, typer.Argument(help="CSV, Parquet or NPZ file of sequences.")],
+    num_states: Annotated[str, typer.Option("--num-states", help="A number, a range 1..6 or a list 2,3,5.")] = "1..6",
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="Column with the observations. Repeatable: a vector per step.")
+    ] = None,
+    sequence: Annotated[str | None, typer.Option("--sequence", help="Column that tells sequences apart.")] = None,
+    emissions: Annotated[
+        str, typer.Option("--emissions", help="categorical, gaussian (diagonal), gaussian-full, or auto.")
+    ] = "auto",
+    choose: Annotated[str, typer.Option("--choose", help="held-out or bic.")] = "held-out",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the starts and of the held-out part.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file for the chosen model.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit hidden Markov models to your own sequences and choose the number of states."""
+    with user_errors(debug, as_json):
+        from rnnscope.fitting import fit_file, selection_text, write_model
+
+        found = fit_file(data, num_states, column, sequence, emissions, choose, seed)
+        if out is not None:
+            write_model(found, out)
+        emit(found.plain(), as_json, selection_text(found, out))
+
+
+def analyze(
+    run_folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    model: Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    allow_source: AllowSource = False,
+) -> None:
+    """Analyse a run's model again (or another of its models) and write the report anew."""
+    with user_errors(debug, as_json):
+        from rnnscope.pipeline import analyze_run
+        from rnnscope.results import Run
+
+        opened = Run(run_folder, allow_source=allow_source)
+        show_progress(analyze_run(opened, model), quiet or as_json)
+        path = opened.path / "report.html"
+        emit({"report": str(path)}, as_json, str(path))
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for comparison.csv, .png, .svg and .html.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    allow_source: AllowSource = False,
+) -> None:
+    """Compare runs: one table, one figure."""
+    with user_errors(debug, as_json):
+        from rnnscope.comparison import comparison_frame, frame_text, write_comparison
+        from rnnscope.results import Run
+
+        frame = comparison_frame([Run(r, allow_source=allow_source) for r in runs])
+        target = write_comparison(frame, out or Path("comparison"))
+        emit(
+            {"folder": str(target), "rows": json.loads(frame.to_json(orient="records"))},
+            as_json,
+            f"{frame_text(frame)}\n{target / 'comparison.html'}",
+        )
+
+
+def report(
+    run_folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write the report page again from what lies in the folder."""
+    with user_errors(debug, as_json):
+        from rnnscope.runs.folder import RunFolder
+        from rnnscope.runs.report import render_report
+
+        path = render_report(RunFolder.open(run_folder))
+        emit({"report": str(path)}, as_json, str(path))

@@ -1,0 +1,78 @@
+"""Verbs about experiments that have not run: list, show, schema."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rnnscope.cli.shared import AsJson, Debug, Quiet, emit, user_errors
+
+
+def list_presets(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List presets, one line each, with the row of the scope they serve."""
+    from rnnscope.presets.catalog import PRESETS
+
+    rows = [{"name": n, "summary": p.summary, "scope_row": p.scope_row} for n, p in PRESETS.items()]
+    wide = max(len(r["name"]) for r in rows)
+    emit(
+        rows,
+        as_json,
+        "\n".join(r["name"] if quiet else f"{r['name']:<{wide}}  {r['scope_row']:<6}  {r['summary']}" for r in rows),
+    )
+
+
+def show(name: str, as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Print an experiment as YAML, with what each field means."""
+    with user_errors(debug, as_json):
+        from rnnscope.api import load_experiment
+        from rnnscope.experiment import BASES
+
+        experiment = load_experiment(name)
+        text = experiment.yaml()
+        if not quiet:
+            parts = {
+                "task": experiment.task,
+                **{f"models.{n}": m for n, m in experiment.models.items()},
+                "trainer": experiment.trainer,
+                "evaluation": experiment.evaluation,
+                **{f"analyses.{n}": a for n, a in experiment.analyses.items()},
+            }
+            notes = ["#", f"# {experiment.name}: {experiment.summary}"]
+            seen: set[type] = set()
+            for where, part in parts.items():
+                for spec in with_nested(part):
+                    for cls in documented(type(spec), tuple(BASES.values())):
+                        if cls not in seen:
+                            notes += [
+                                "#",
+                                f"# {where}: {cls.__name__}",
+                                *(f"#   {line.strip()}" for line in (cls.__doc__ or "").strip().splitlines()),
+                            ]
+                            seen.add(cls)
+            text += "\n".join(notes)
+        emit(experiment.tree(), as_json, text.rstrip())
+
+
+def with_nested(spec: Any) -> Iterator[Any]:
+    """A spec and the specs in its fields."""
+    from rnnscope.core.spec import Spec
+
+    yield spec
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Spec):
+                yield from with_nested(one)
+
+
+def documented(cls: type, bases: tuple[type, ...]) -> list[type]:
+    """The classes whose docstrings explain a spec's fields: those of its kind, or itself where it belongs to no kind."""
+    found = [c for c in reversed(cls.__mro__) if issubclass(c, bases) and c.__doc__ and c not in bases]
+    return found or [cls]
+
+
+def show_schema(as_json: AsJson = True, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Print the JSON Schema of an experiment."""
+    with user_errors(debug):
+        from rnnscope.experiment import schema
+
+        print(json.dumps(schema(), indent=2, ensure_ascii=False))
