@@ -23,7 +23,7 @@ NUMERICS = (
 CHECKED = [
     *(f"rnnscope.core.{name}" for name in CORE),
     *(f"rnnscope.numerics.{name}" for name in NUMERICS),
-    *(f"rnnscope.{name}" for name in ("models", "training", "tasks", "evaluation", "analysis", "markov")),
+    *(f"rnnscope.{name}" for name in ("models", "training", "tasks", "evaluation", "analysis", "markov", "dynamics")),
 ]
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 

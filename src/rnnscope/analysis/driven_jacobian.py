@@ -1,10 +1,8 @@
-"""Jacobians along driven paths, J_t = dF/dh at (h_{t-1}, x_t), and their eigenvalues.
+"""Eigenvalues of the Jacobians along driven paths, J_t = dF/dh at (h_{t-1}, x_t).
 
-For h = relu(W_h h' + W_x x) this is diag(h > 0) W_h: the rows of silent units are zero. What follows takes the derivative by
-automatic differentiation, whatever the system is.
+For h = relu(W_h h' + W_x x) this is diag(h > 0) W_h: the rows of silent units are zero.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,50 +10,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from rnnscope.core.system import DynamicalSystem
-
-
-def state_jacobians(
-    system: DynamicalSystem, states: Float[Tensor, "N S"], inputs: Float[Tensor, "N X"], *, chunk: int = 1000
-) -> Float[Tensor, "N S S"]:
-    """dF_i/dh_j at each (h_{t-1}, x_t). Memory: N S² numbers."""
-
-    def piece(state: Tensor, input: Tensor) -> Tensor:
-        return _jacobian(system.step(state.requires_grad_(), input), state)
-
-    return _chunked(piece, states, inputs, chunk)
-
-
-def input_jacobians(
-    system: DynamicalSystem, states: Float[Tensor, "N S"], inputs: Float[Tensor, "N X"], *, chunk: int = 1000
-) -> Float[Tensor, "N S X"]:
-    """dF_i/dx_j at each (h_{t-1}, x_t)."""
-
-    def piece(state: Tensor, input: Tensor) -> Tensor:
-        return _jacobian(system.step(state, input.requires_grad_()), input)
-
-    return _chunked(piece, states, inputs, chunk)
-
-
-def readout_jacobians(system: DynamicalSystem, states: Float[Tensor, "N S"], *, chunk: int = 1000) -> Float[Tensor, "N Y S"]:
-    """dG_i/dh_j at each state."""
-
-    def piece(state: Tensor, _: Tensor) -> Tensor:
-        return _jacobian(system.readout(state.requires_grad_()), state)
-
-    return _chunked(piece, states, states, chunk)
-
-
-def _jacobian(output: Float[Tensor, "N I"], variable: Float[Tensor, "N J"]) -> Float[Tensor, "N I J"]:
-    """One backward pass per output, for all rows at once: legal since rows of a batch do not touch each other."""
-    columns = output.unbind(1) if output.requires_grad else ()
-    rows = [torch.autograd.grad(c.sum(), variable, retain_graph=True, materialize_grads=True)[0] for c in columns]
-    return torch.stack(rows, 1) if rows else variable.new_zeros(len(variable), output.shape[1], variable.shape[1])
-
-
-def _chunked(function: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor, chunk: int) -> Tensor:
-    pairs = zip(first.detach().split(chunk), second.detach().split(chunk), strict=True)
-    with torch.enable_grad():
-        return torch.cat([function(a.clone(), b.clone()).detach() for a, b in pairs])
+from rnnscope.dynamics.jacobians import state_jacobians
 
 
 @dataclass(frozen=True)

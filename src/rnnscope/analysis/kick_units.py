@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rnnscope.analysis.driven_jacobian import input_jacobians, state_jacobians
 from rnnscope.analysis.unit_gain import InputGain, Switching, UnitGain, switching
 from rnnscope.core.driven import symbol_shares
 from rnnscope.core.errors import DataError
 from rnnscope.core.system import DynamicalSystem
+from rnnscope.dynamics.jacobians import input_jacobians, state_jacobians
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,22 @@ class FusedRollout(ABC):
         """Outputs at every step and the final state."""
 
 
+class AnalyticJacobian(ABC):
+    """Capability: derivatives of F and G in closed form, equal to automatic differentiation and several times faster."""
+
+    @abstractmethod
+    def state_jacobian(self, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]) -> Float[Tensor, "B S S"]:
+        """dF_i/dh_j at each row."""
+
+    @abstractmethod
+    def input_jacobian(self, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]) -> Float[Tensor, "B S X"]:
+        """dF_i/dx_j at each row."""
+
+    @abstractmethod
+    def readout_jacobian(self, state: Float[Tensor, "B S"]) -> Float[Tensor, "B Y S"]:
+        """dG_i/dh_j at each row."""
+
+
 class LinearReadout(ABC):
     """Capability: y = W f(h) + b with features f that the readout does not change, so that ridge regression can set W, b."""
 
