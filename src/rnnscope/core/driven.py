@@ -192,9 +192,47 @@ def symbol_shares(symbols: Tensor, num_symbols: int) -> Float[Tensor, " Y"]:
     return counts / counts.sum()
 
 
+class OwnPrecision(DynamicalSystem):
+    """A system whose functions hold numbers of their own dtype, behind float64: converted on the way in and out.
+
+    What it returns is exact only to the precision of that dtype, `own`.
+    """
+
+    def __init__(self, system: DynamicalSystem, own: torch.dtype) -> None:
+        super().__init__()
+        self.system, self.own = system, own
+        self.state_size, self.input_size, self.output_size = system.state_size, system.input_size, system.output_size
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.system.initial_state(batch_size).double()
+
+    def step(self, state: Tensor, input: Tensor) -> Tensor:
+        return self.system.step(state.to(self.own), input.to(self.own)).to(state)
+
+    def readout(self, state: Tensor) -> Tensor:
+        return self.system.readout(state.to(self.own)).to(state)
+
+
 def in_double(system: DynamicalSystem) -> DynamicalSystem:
-    """A copy of a system with its parameters and buffers in float64; the caller's is left as it is."""
-    return copy.deepcopy(system).double()
+    """A copy of a system with its parameters and buffers in float64; the caller's is left as it is.
+
+    Functions may hold tensors that no copy reaches: a system whose step refuses float64 comes back as `OwnPrecision`.
+    """
+    double = copy.deepcopy(system).double()
+    state = double.initial_state(1)
+    try:
+        double.step(state, state.new_zeros(1, system.input_size))
+    except RuntimeError as error:
+        if "dtype" not in str(error) and "type" not in str(error):
+            raise
+        own = system.initial_state(1).dtype
+        return OwnPrecision(copy.deepcopy(system), own)
+    return double
+
+
+def rounding(system: DynamicalSystem) -> float:
+    """Relative rounding error of one step: of float64, or of the dtype that an `OwnPrecision` works in."""
+    return float(torch.finfo(system.own if isinstance(system, OwnPrecision) else torch.float64).eps)
 
 
 @dataclass(frozen=True)

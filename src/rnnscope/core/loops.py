@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rnnscope.core.equilibria import KnowsRest, RestEquation
 from rnnscope.core.errors import ShapeError
-from rnnscope.core.system import DynamicalSystem, check_state
+from rnnscope.core.jacobians import input_jacobians, readout_jacobians, state_jacobians
+from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, check_state
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class FusedClosedLoop(ABC):
         """N further outputs, the final state and the last input fed."""
 
 
-class HoldInput(DynamicalSystem):
+class HoldInput(DynamicalSystem, AnalyticJacobian, KnowsRest):
     """h_t = F(h_{t-1}, x) with one constant x: the autonomous map of a driven system. Input size 0."""
 
     def __init__(self, system: DynamicalSystem, input: Float[Tensor, " X"]) -> None:
@@ -82,13 +84,28 @@ class HoldInput(DynamicalSystem):
         return self.system.initial_state(batch_size)
 
     def step(self, state: Tensor, input: Tensor) -> Tensor:
-        return self.system.step(state, self.get_buffer("held").to(state).expand(state.shape[0], -1))
+        return self.system.step(state, self._held(state))
 
     def readout(self, state: Tensor) -> Tensor:
         return self.system.readout(state)
 
+    def _held(self, state: Tensor) -> Tensor:
+        return self.get_buffer("held").to(state).expand(len(state), -1)
 
-class ClosedLoop(DynamicalSystem):
+    def state_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
+        return state_jacobians(self.system, state, self._held(state))
+
+    def input_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
+        return state.new_zeros(len(state), self.state_size, 0)
+
+    def readout_jacobian(self, state: Tensor) -> Tensor:
+        return readout_jacobians(self.system, state)
+
+    def rest_equation(self, input: Tensor) -> RestEquation | None:
+        return self.system.rest_equation(self.get_buffer("held")) if isinstance(self.system, KnowsRest) else None
+
+
+class ClosedLoop(DynamicalSystem, AnalyticJacobian):
     """A system that reads its own outputs: x_t = A x_{t-1} + B G(h_{t-1}) + C e_t, h_t = F(h_{t-1}, x_t).
 
     Its input is the exogenous e (size 0: autonomous). The state is h, or concat(h, x) when A is not zero.
@@ -123,12 +140,39 @@ class ClosedLoop(DynamicalSystem):
         return self.join(state, state.new_zeros(batch_size, self.system.input_size))
 
     def step(self, state: Tensor, input: Tensor) -> Tensor:
-        inner, previous = self.split(state)
-        fed = self.feedback.like(inner)(previous, self.system.readout(inner), input)
+        inner, fed = self._fed(state, input)
         return self.join(self.system.step(inner, fed), fed)
 
     def readout(self, state: Tensor) -> Tensor:
         return self.system.readout(self.split(state)[0])
+
+    def _fed(self, state: Tensor, input: Tensor) -> tuple[Tensor, Tensor]:
+        """The inner state, and the input that the loop feeds it."""
+        inner, previous = self.split(state)
+        return inner, self.feedback.like(inner)(previous, self.system.readout(inner), input)
+
+    def state_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
+        inner, fed = self._fed(state, input)
+        feedback = self.feedback.like(inner)
+        size = self.system.state_size
+        # of the fed input in (h, x'): [B dG/dh, A]; of the new inner state: dF/dh + dF/dx times it
+        by_state = state.new_zeros(len(state), self.system.input_size, self.state_size)
+        by_state[:, :, :size] = feedback.from_output @ readout_jacobians(self.system, inner)
+        if feedback.carries:
+            by_state[:, :, size:] = feedback.carry
+        new = input_jacobians(self.system, inner, fed) @ by_state
+        new[:, :, :size] += state_jacobians(self.system, inner, fed)
+        return torch.cat([new, by_state], 1) if feedback.carries else new
+
+    def input_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
+        inner, fed = self._fed(state, input)
+        by_input = self.feedback.like(inner).from_exogenous.expand(len(state), -1, -1)
+        new = input_jacobians(self.system, inner, fed) @ by_input
+        return torch.cat([new, by_input], 1) if self.feedback.carries else new
+
+    def readout_jacobian(self, state: Tensor) -> Tensor:
+        found = readout_jacobians(self.system, self.split(state)[0])
+        return torch.nn.functional.pad(found, (0, self.state_size - self.system.state_size))
 
 
 class WithNoise(DynamicalSystem):

@@ -13,64 +13,27 @@ with V = 0 it is one. They are part of the state.
 
 import math
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from rnnscope.core.equilibria import KnowsRest, RestEquation
 from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
 from rnnscope.core.spec import Fraction, NonNegative, Positive, PositiveFloat
-from rnnscope.core.system import DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
+from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
+from rnnscope.models.cells import GATES, CellKind, cell_step, layer_jacobians, layer_weights, make_layer
 from rnnscope.models.initialisation import RecurrentInit, fill_uniform, recurrent_matrix
+from rnnscope.models.rest import RecurrentRest
 from rnnscope.models.weights import load_weights
 from rnnscope.numerics.batched import batched_closed_loop
 from rnnscope.numerics.kernels import PackedNetwork, closed_loop
 
-CellKind = Literal["tanh", "relu", "gru", "lstm"]
-GATES: dict[str, int] = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}
 
-
-def make_layer(kind: CellKind, input_size: int, hidden_size: int, bias: bool) -> nn.RNNBase:
-    """One torch layer of a kind: it holds the parameters under torch's names and runs whole sequences."""
-    if kind == "lstm":
-        return nn.LSTM(input_size, hidden_size, bias=bias, batch_first=True)
-    if kind == "gru":
-        return nn.GRU(input_size, hidden_size, bias=bias, batch_first=True)
-    return nn.RNN(input_size, hidden_size, nonlinearity=kind, bias=bias, batch_first=True)
-
-
-def layer_weights(layer: nn.RNNBase) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """W (gates, inputs), U (gates, hidden), b and c (gates,) or None, of a single torch layer."""
-    found: Any = layer
-    biases = (found.bias_ih_l0, found.bias_hh_l0) if layer.bias else (None, None)
-    return found.weight_ih_l0, found.weight_hh_l0, *biases
-
-
-def cell_step(kind: CellKind, layer: nn.RNNBase, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]) -> Tensor:
-    """One layer's next state from its own: h, or concat(h, c) for an LSTM."""
-    size = layer.hidden_size
-    hidden = state[:, :size]
-    drive_weight, recur_weight, drive_bias, recur_bias = layer_weights(layer)
-    drive = nn.functional.linear(input, drive_weight, drive_bias)
-    recur = nn.functional.linear(hidden, recur_weight, recur_bias)
-    if kind == "tanh":
-        return torch.tanh(drive + recur)
-    if kind == "relu":
-        return torch.relu(drive + recur)
-    if kind == "gru":
-        reset, update = torch.sigmoid(drive[:, : 2 * size] + recur[:, : 2 * size]).chunk(2, -1)
-        candidate = torch.tanh(drive[:, 2 * size :] + reset * recur[:, 2 * size :])
-        return candidate + update * (hidden - candidate)
-    gates = drive + recur
-    enter, forget = torch.sigmoid(gates[:, : 2 * size]).chunk(2, -1)
-    candidate, leave = torch.tanh(gates[:, 2 * size : 3 * size]), torch.sigmoid(gates[:, 3 * size :])
-    cell = forget * state[:, size:] + enter * candidate
-    return torch.cat([leave * torch.tanh(cell), cell], -1)
-
-
-class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadout, FusedClosedLoop):
+class RecurrentSystem(
+    DynamicalSystem, SequenceModel, FusedRollout, LinearReadout, FusedClosedLoop, AnalyticJacobian, KnowsRest
+):
     """A stack of recurrent layers with a linear readout of the top layer and, optionally, linear taps from the input.
 
     State: layer after layer, each h (an LSTM's concat(h, c)), then the taps x_t, x_{t-1}, …, x_{t-K+1}.
@@ -143,6 +106,51 @@ class RecurrentSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadou
     def recurrent_layers(self) -> list[nn.RNNBase]:
         """The layers, bottom first."""
         return [layer for layer in self.layers if isinstance(layer, nn.RNNBase)]
+
+    # derivatives
+
+    def state_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
+        return self._derivatives(state, input)[0]
+
+    def input_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
+        return self._derivatives(state, input)[1]
+
+    def _derivatives(self, state: Tensor, input: Tensor) -> tuple[Tensor, Tensor]:
+        """dF/dh and dF/dx: a layer depends on the layers below through their new h."""
+        if self.num_layers == 1 and not self.skip:
+            return layer_jacobians(self.kind, self.recurrent_layers()[0], state, input)
+        batch, size = len(state), self.layer_size
+        by_state = state.new_zeros(batch, self.state_size, self.state_size)
+        by_input = state.new_zeros(batch, self.state_size, self.input_size)
+        below = input
+        for index, (own, layer) in enumerate(zip(self._layer_states(state), self.recurrent_layers(), strict=True)):
+            rows = slice(index * size, (index + 1) * size)
+            by_own, by_below = layer_jacobians(self.kind, layer, own, below)
+            by_state[:, rows, rows] = by_own
+            if index:
+                outputs = slice((index - 1) * size, (index - 1) * size + self.hidden_size)
+                by_state[:, rows, : index * size] = by_below @ by_state[:, outputs, : index * size]
+                by_input[:, rows] = by_below @ by_input[:, outputs]
+            else:
+                by_input[:, rows] = by_below
+            if index < self.num_layers - 1:
+                below = cell_step(self.kind, layer, own, below)[:, : self.hidden_size]
+        if self.skip:
+            start, shift = self.num_layers * size, (self.skip - 1) * self.input_size
+            by_input[:, start : start + self.input_size] = torch.eye(self.input_size, dtype=state.dtype, device=state.device)
+            by_state[:, start + self.input_size :, start : start + shift].diagonal(dim1=1, dim2=2).fill_(1)
+        return by_state, by_input
+
+    def readout_jacobian(self, state: Tensor) -> Tensor:
+        found = state.new_zeros(self.output_size, self.state_size)
+        start = (self.num_layers - 1) * self.layer_size
+        found[:, start : start + self.hidden_size] = self.head.weight
+        if self.taps is not None:
+            found[:, self.num_layers * self.layer_size :] = self.taps.weight
+        return found.expand(len(state), -1, -1)
+
+    def rest_equation(self, input: Tensor) -> RestEquation:
+        return RecurrentRest(self.kind, self.recurrent_layers(), input, self.skip)
 
     # whole sequences
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from rnnscope.core.errors import ConfigError
-from rnnscope.models.recurrent import CellKind, RecurrentSystem
+from rnnscope.models.cells import CellKind
+from rnnscope.models.recurrent import RecurrentSystem
 
 M = TypeVar("M", bound=nn.Module)
 

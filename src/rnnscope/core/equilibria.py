@@ -1,0 +1,81 @@
+"""The equation that fixed points solve, and the capability of systems that know a better one than F(h) = h."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnscope.core.jacobians import state_jacobians
+from rnnscope.core.system import DynamicalSystem
+
+
+class RestEquation(ABC):
+    """R(u) = 0 for unknowns u of length U: its solutions are the fixed points under one held input, and nothing else is.
+
+    Attributes:
+        size: U. lower, upper: every solution lies between them, (U,), or None where no box is known.
+    """
+
+    size: int
+    lower: Float[Tensor, " U"] | None = None
+    upper: Float[Tensor, " U"] | None = None
+
+    @abstractmethod
+    def reduce(self, states: Float[Tensor, "N S"]) -> Float[Tensor, "N U"]:
+        """The unknowns of states."""
+
+    @abstractmethod
+    def expand(self, unknowns: Float[Tensor, "N U"]) -> Float[Tensor, "N S"]:
+        """The states of unknowns; a solution becomes a fixed point."""
+
+    @abstractmethod
+    def residual(self, unknowns: Float[Tensor, "N U"]) -> Float[Tensor, "N U"]:
+        """R(u)."""
+
+    @abstractmethod
+    def linearise(self, unknowns: Float[Tensor, "N U"]) -> tuple[Float[Tensor, "N U"], Float[Tensor, "N U U"]]:
+        """R(u) and dR/du; the sign of det(-dR/du) is that of det(I - dF/dh)."""
+
+    def curvature(self, unknowns: Float[Tensor, "N U"], radius: float) -> Float[Tensor, " N"]:
+        """A bound on the norm of R'' within `radius` of each row; infinite where none is known."""
+        return unknowns.new_full((len(unknowns),), torch.inf)
+
+
+class KnowsRest(ABC):
+    """Capability: a reduced equation for the fixed points."""
+
+    @abstractmethod
+    def rest_equation(self, input: Float[Tensor, " X"]) -> RestEquation | None:
+        """The equation under a held input; None where this system has none after all."""
+
+
+class StandStill(RestEquation):
+    """F(h, x) - h = 0 for any system."""
+
+    def __init__(self, system: DynamicalSystem, input: Float[Tensor, " X"]) -> None:
+        self.system, self.input, self.size = system, input, system.state_size
+
+    def _inputs(self, states: Tensor) -> Tensor:
+        return self.input.to(states).expand(len(states), -1)
+
+    def reduce(self, states: Tensor) -> Tensor:
+        return states
+
+    def expand(self, unknowns: Tensor) -> Tensor:
+        return unknowns
+
+    @torch.no_grad()
+    def residual(self, unknowns: Tensor) -> Tensor:
+        return self.system.step(unknowns, self._inputs(unknowns)).to(unknowns) - unknowns
+
+    def linearise(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
+        jacobian = state_jacobians(self.system, unknowns, self._inputs(unknowns)).clone()
+        jacobian.diagonal(dim1=1, dim2=2).sub_(1)
+        return self.residual(unknowns), jacobian
+
+
+def rest_equation(system: DynamicalSystem, input: Float[Tensor, " X"]) -> RestEquation:
+    """The best equation that a system knows for its fixed points under a held input."""
+    found = system.rest_equation(input) if isinstance(system, KnowsRest) else None
+    return found if found is not None else StandStill(system, input)

@@ -1,0 +1,336 @@
+"""Fixed and slow points of h -> F(h, x) under one held input x."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from rnnscope.core.driven import in_double, rounding
+from rnnscope.core.equilibria import RestEquation, rest_equation
+from rnnscope.core.errors import ConfigError
+from rnnscope.core.jacobians import state_jacobians
+from rnnscope.core.system import DynamicalSystem
+from rnnscope.dynamics.certificate import Certificate, certify
+from rnnscope.dynamics.newton import Solved, solve
+from rnnscope.dynamics.stability import stability
+from rnnscope.dynamics.starts import checked_input, checked_starts, default_starts
+
+SAME_SLOW = 1e-2  # distance, relative to max(1, |u|), within which two minima of the residual are one slow point
+CROWD = 0.25  # share of converged starts that end at points of their own, from which a continuum is suspected
+
+
+@dataclass(frozen=True)
+class SlowPoints:
+    """Where the system nearly stands still without a fixed point: the residual falls no further, and is not zero.
+
+    Attributes:
+        points: (N, S). speed: q = ½|F(h) - h|², (N,). eigenvalues: of dF/dh there, (N, S).
+    """
+
+    points: Float[Tensor, "N S"]
+    speed: Float[Tensor, " N"]
+    eigenvalues: Complex[Tensor, "N S"]
+
+
+@dataclass(frozen=True)
+class FixedPoints:
+    """Fixed points under a held input, each with its evidence; most often reached first.
+
+    Attributes:
+        points: h with F(h, x) = h, (N, S) float64.
+        input: x, (X,).
+        residual: largest |F(h) - h| over units, (N,). speed: q = ½|F(h) - h|², (N,).
+        eigenvalues: of dF/dh, largest modulus first, (N, S). is_stable, num_unstable, kinds: see `Stability`.
+        is_marginal: an eigenvalue of modulus 1: the linear part decides nothing (a line of fixed points, a bifurcation).
+        certificate: proof of existence and uniqueness, up to rounding.
+        num_starts: how many starts ended at each, (N,).
+        slow_points: where the search came to rest without one.
+        index_sum: Σ sign det(I - dF/dh). expected_index_sum: 1 where F is known to map a box into itself, else None.
+            Necessary, not sufficient: with another sum some point is missing.
+        is_continuum: so many starts ended at points of their own that these seem to be samples of a continuous set.
+        searched: starts given or drawn. restarts: tried between what was found. failed: of both, how many ended nowhere.
+        outcome: all this in words.
+    """
+
+    points: Float[Tensor, "N S"]
+    input: Float[Tensor, " X"]
+    residual: Float[Tensor, " N"]
+    speed: Float[Tensor, " N"]
+    eigenvalues: Complex[Tensor, "N S"]
+    is_stable: Bool[Tensor, " N"]
+    num_unstable: Int[Tensor, " N"]
+    kinds: tuple[str, ...]
+    is_marginal: Bool[Tensor, " N"]
+    certificate: Certificate
+    num_starts: Int[Tensor, " N"]
+    slow_points: SlowPoints
+    index_sum: int
+    expected_index_sum: int | None
+    is_continuum: bool
+    searched: int
+    restarts: int
+    failed: int
+    outcome: str
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def find_fixed_points(
+    system: DynamicalSystem,
+    starts: Float[Tensor, "*N S"] | None = None,
+    input: Float[Tensor, " X"] | None = None,
+    *,
+    num_starts: int | None = None,
+    tolerance: float = 1e-12,
+    max_iterations: int = 80,
+    max_rounds: int = 8,
+    slow_speed: float = 1e-4,
+    rng: torch.Generator | None = None,
+) -> FixedPoints:
+    """Find the fixed points h = F(h, x) under one held input, and the slow points beside them.
+
+    1. From all starts: Newton with a line search, then Levenberg-Marquardt where it is stuck, on the best equation that the
+       system knows (a GRU's rests where h = n, whatever its gate; an LSTM's where c = i∘g/(1 - f)), in float64.
+    2. Restarts from random combinations of what was found, and anywhere in the box where one is known: saddles lie between
+       attractors. Repeated until two rounds in a row find nothing new.
+    3. Every point that is returned stands still to `tolerance`, with a Newton correction that small; each has its
+       eigenvalues and, where the second derivative is bounded, a certificate. Minima of the residual are slow points.
+
+    Args:
+        starts: (N, S), or one state (S,). None: states visited under noise, and others around them (`default_starts`).
+        input: x, (X,); zeros when None.
+        num_starts: how many when `starts` is None; by default 1024, fewer for more than 64 units.
+        tolerance: of |F(h) - h|, relative to max(1, |h|); a step that works in float32 limits it to 2e-6. max_iterations: of each solver. max_rounds: of restarts.
+        slow_speed: largest q = ½|F(h) - h|² at which a minimum is called a slow point.
+        rng: of the default starts and the restarts; a fresh one seeded with 0 when None.
+
+    Returns:
+        `FixedPoints`. No points at all is a result, which `outcome` words.
+
+    Raises:
+        ShapeError: starts or an input that do not fit, or a step that returns another shape. ConfigError: a number out of range.
+
+    Source: Sussillo & Barak (2013), Neural Computation 25, for the question; Katz & Reggia (2018) on its pitfalls.
+
+    Example:
+        >>> import torch, rnnscope as rs
+        >>> bistable = rs.System(lambda h, x: torch.tanh(2 * h + x), state_size=1, input_size=1)
+        >>> found = rs.find_fixed_points(bistable)
+        >>> sorted(round(h, 4) for h in found.points.flatten().tolist())
+        [-0.9575, 0.0, 0.9575]
+    """
+    if min(max_iterations, 1 if num_starts is None else num_starts) < 1 or max_rounds < 0 or tolerance <= 0 or slow_speed < 0:
+        raise ConfigError(
+            f"num_starts {num_starts}, max_iterations {max_iterations}, max_rounds {max_rounds}, tolerance {tolerance}",
+            "counts >= 1, max_rounds >= 0, tolerance > 0, slow_speed >= 0",
+            "change the argument that is out of range",
+        )
+    rng = rng if rng is not None else torch.Generator().manual_seed(0)
+    held = checked_input(system, input)
+    double = in_double(system).cpu().eval()
+    check_weights(double)
+    equation = rest_equation(double, held)
+    if starts is None:
+        begin = default_starts(double, num_starts or max(64, min(1024, 65536 // equation.size)), rng, held)
+    else:
+        begin = checked_starts(system, starts)
+    tolerance = max(tolerance, 20 * rounding(double))
+    search = _Search(equation, double, held, max_iterations, tolerance)
+    search.run(equation.reduce(begin))
+    search.restart(len(begin), max_rounds, rng)
+    return _result(search, len(begin), slow_speed)
+
+
+def check_weights(system: DynamicalSystem) -> None:
+    """Refuse parameters that are not finite, by name."""
+    for name, value in [*system.named_parameters(), *system.named_buffers()]:
+        if not torch.isfinite(value).all():
+            raise ConfigError(f"the weights '{name}' hold NaN or infinite values", "finite weights", "load other weights")
+
+
+class _Search:
+    """What was found so far."""
+
+    def __init__(
+        self, equation: RestEquation, system: DynamicalSystem, held: Tensor, max_iterations: int, tolerance: float
+    ) -> None:
+        self.equation, self.system, self.held = equation, system, held
+        self.max_iterations, self.tolerance = max_iterations, tolerance
+        self.found = torch.empty(0, equation.size, dtype=torch.float64)
+        self.counts = torch.empty(0, dtype=torch.long)
+        self.resting = self.found
+        self.failed = self.tried = 0
+
+    def run(self, starts: Float[Tensor, "N U"]) -> int:
+        """Solve from more starts; returns how many new points came of it."""
+        before = len(self.found)
+        solved = solve(self.equation, starts, max_iterations=self.max_iterations, tolerance=self.tolerance)
+        good = self._stands_still(solved)
+        self.found, labels = merge(torch.cat([self.found, solved.unknowns[good]]))
+        counts = torch.cat([self.counts, torch.ones(int(good.sum()), dtype=torch.long)])
+        self.counts = torch.zeros(len(self.found), dtype=torch.long).index_add_(0, labels, counts)
+        self.resting, _ = merge(torch.cat([self.resting, solved.unknowns[solved.at_rest]]), SAME_SLOW)
+        self.tried += len(starts)
+        self.failed += int((~good & ~solved.at_rest).sum())
+        return len(self.found) - before
+
+    def _stands_still(self, solved: Solved) -> Tensor:
+        """Converged, and a fixed point of the system's own step."""
+        states = self.equation.expand(solved.unknowns)
+        moved = self.system.step(states, self.held.expand(len(states), -1)).to(states)
+        limit = 10 * self.tolerance * states.abs().amax(1).clamp_min(1)
+        return solved.converged & ((moved - states).abs().amax(1) <= limit)
+
+    def restart(self, num: int, max_rounds: int, rng: torch.Generator) -> None:
+        """Rounds between what was found, until two in a row bring nothing new; twice as many where the index sum is wrong."""
+        num = max(32, num // 4)
+        idle = rounds = 0
+        while rounds < 2 * max_rounds and len(self.found) <= 4096:
+            settled = self.index_sum() == 1 or self.equation.lower is None
+            if (rounds >= max_rounds and settled) or idle >= (2 if settled else 4) or self.is_continuum():
+                break
+            idle = 0 if self.run(self._between(num, rng)) else idle + 1
+            rounds += 1
+
+    def _between(self, num: int, rng: torch.Generator) -> Float[Tensor, "N U"]:
+        """Random combinations of two or three points found, and uniform points of the box, or around what was found."""
+        pool = self.found if len(self.found) > 1 else torch.cat([self.found, self.resting])
+        near = num * 3 // 4 if len(pool) > 1 else 0
+        parts = []
+        if near:
+            corners = torch.randint(len(pool), (near, 3), generator=rng)
+            weights = torch.rand(near, 3, generator=rng, dtype=torch.float64)
+            weights[: near // 2, 2] = 0
+            weights /= weights.sum(1, keepdim=True)
+            parts.append((pool[corners] * weights[:, :, None]).sum(1))
+        shape = (num - near, self.equation.size)
+        if self.equation.lower is not None and self.equation.upper is not None:
+            width = self.equation.upper - self.equation.lower
+            parts.append(self.equation.lower + width * torch.rand(shape, generator=rng, dtype=torch.float64))
+        else:
+            center, size = (pool.mean(0), pool.abs().max().clamp_min(1)) if len(pool) else (0.0, 1.0)
+            parts.append(center + 2 * size * torch.randn(shape, generator=rng, dtype=torch.float64))
+        return torch.cat(parts)
+
+    def is_continuum(self) -> bool:
+        """Whether the starts ended at so many points of their own that these fill a set."""
+        return len(self.found) > 64 and len(self.found) > CROWD * float(self.counts.sum())
+
+    def index_sum(self) -> int:
+        """Σ sign det(I - dF/dh)."""
+        if not len(self.found):
+            return 0
+        parts = self.found.split(max(1, 1_000_000 // self.equation.size**2))
+        signs = [torch.linalg.slogdet(-self.equation.linearise(part)[1]).sign for part in parts]
+        return round(float(torch.cat(signs).sum()))
+
+
+def merge(points: Float[Tensor, "N U"], tolerance: float = 1e-7) -> tuple[Float[Tensor, "M U"], Int[Tensor, " N"]]:
+    """One point for all that lie within `tolerance` max(1, |u|) of each other, and which one each became."""
+    labels = torch.full((len(points),), -1, dtype=torch.long)
+    kept: list[int] = []
+    open_rows = torch.arange(len(points))
+    while len(open_rows):
+        first = open_rows[0]
+        gap = (points[open_rows] - points[first]).norm(dim=1)
+        close = gap <= tolerance * points[first].norm().clamp_min(1)
+        labels[open_rows[close]] = len(kept)
+        kept.append(int(first))
+        open_rows = open_rows[~close]
+    return points[kept], labels
+
+
+def _result(search: _Search, searched: int, slow_speed: float) -> FixedPoints:
+    order = search.counts.argsort(descending=True, stable=True)
+    unknowns, counts = search.found[order], search.counts[order]
+    points = search.equation.expand(unknowns)
+    residual, speed, jacobians = _at(search, points)
+    stable = stability(jacobians)
+    slow = _slow_points(search, slow_speed)
+    index_sum = search.index_sum()
+    expected = 1 if search.equation.lower is not None else None
+    certificate = certify(search.equation, unknowns)
+    outcome = _words(search, searched, stable.kinds, stable.num_unstable, certificate, index_sum, expected, len(slow.points))
+    return FixedPoints(
+        points,
+        search.held,
+        residual,
+        speed,
+        stable.eigenvalues,
+        stable.is_stable,
+        stable.num_unstable,
+        stable.kinds,
+        stable.is_marginal,
+        certificate,
+        counts,
+        slow,
+        index_sum,
+        expected,
+        search.is_continuum(),
+        searched,
+        search.tried - searched,
+        search.failed,
+        outcome,
+    )
+
+
+@torch.no_grad()
+def _at(search: _Search, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    inputs = search.held.expand(len(points), -1)
+    change = search.system.step(points, inputs).to(points) - points if len(points) else points
+    jacobians = (
+        state_jacobians(search.system, points, inputs) if len(points) else points.new_zeros(0, points.shape[1], points.shape[1])
+    )
+    return change.abs().amax(1) if len(points) else points.new_zeros(0), 0.5 * change.square().sum(1), jacobians
+
+
+def _slow_points(search: _Search, slow_speed: float) -> SlowPoints:
+    points = search.equation.expand(search.resting)
+    _, speed, _ = _at(search, points)
+    slow = (speed <= slow_speed) & torch.isfinite(points).all(1)
+    order = speed[slow].argsort()[:256]
+    points, speed = points[slow][order], speed[slow][order]
+    return SlowPoints(points, speed, stability(_at(search, points)[2]).eigenvalues)
+
+
+def _words(
+    search: _Search,
+    searched: int,
+    kinds: tuple[str, ...],
+    num_unstable: Tensor,
+    certificate: Certificate,
+    index_sum: int,
+    expected: int | None,
+    num_slow: int,
+) -> str:
+    count = len(kinds)
+    tried = f"{searched} start{'s' if searched > 1 else ''} and {search.tried - searched} restarts"
+    if not count:
+        advice = "raise num_starts or max_iterations, or give starts near one" if search.failed > search.tried // 2 else ""
+        more = f"; {search.failed} starts did not converge: {advice}" if advice else ""
+        return f"no fixed point found from {tried}{more}"
+    if search.is_continuum():
+        return f"{count} fixed points from {tried}, nearly every start at one of its own: samples of a continuous set"
+    groups = Counter(
+        "marginal" if "marginal" in kind else "stable" if k == 0 else f"with {k} unstable direction{'s' if k > 1 else ''}"
+        for kind, k in zip(kinds, num_unstable.tolist(), strict=True)
+    )
+    parts = ", ".join(f"{groups[name]} {name}" for name in sorted(groups, key=lambda n: (n != "stable", n)))
+    words = [f"{count} fixed point{'s' if count > 1 else ''} from {tried}: {parts}"]
+    proved = int(certificate.is_certified.sum())
+    if torch.isfinite(certificate.product).any():
+        words.append("all certified" if proved == count else f"{proved} of {count} certified")
+    else:
+        words.append("not certified, since no bound on the second derivative of this system is known")
+    if expected is not None:
+        words.append(
+            f"the index sum is {index_sum:+d} as it must be"
+            if index_sum == expected
+            else f"the index sum is {index_sum:+d} where it must be {expected:+d}: some point is missing; raise num_starts"
+        )
+    if num_slow:
+        words.append(f"{num_slow} slow point{'s' if num_slow > 1 else ''} beside them")
+    return "; ".join(words)
