@@ -75,3 +75,17 @@ def line_attractor(direction: Tensor, decay: float = 0.5) -> rs.System:
         return along + decay * (state - along)
 
     return rs.System(step, len(direction), dtype=DOUBLE)
+
+
+def lorenz_field(state: Tensor, input: Tensor) -> Tensor:
+    """Lorenz-63 at σ = 10, ρ = 28, β = 8/3: divergence -41/3; exponents .9051 ± .0012, 0, -14.572 (RK4, h = .005, T = 2e4)."""
+    x, y, z = state.unbind(-1)
+    return torch.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z], -1)
+
+
+def lorenz_jacobian(state: Tensor, input: Tensor) -> Tensor:
+    """Derivative of `lorenz_field`, (B, 3, 3)."""
+    x, y, z = state.unbind(-1)
+    one = torch.ones_like(x)
+    rows = [[-10 * one, 10 * one, 0 * one], [28 - z, -one, -x], [y, x, -8 / 3 * one]]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)

@@ -30,6 +30,8 @@ _PUBLIC = {
     "free_run": "rnnscope.core.loops",
     "AffineFeedback": "rnnscope.core.loops",
     "as_system": "rnnscope.models.wrap",
+    "find_fixed_points": "rnnscope.dynamics.fixed_points",
+    "FixedPoints": "rnnscope.dynamics.fixed_points",
     "Elman": "rnnscope.models.recurrent",
     "GRU": "rnnscope.models.recurrent",
     "LSTM": "rnnscope.models.recurrent",
@@ -57,6 +59,7 @@ _PUBLIC = {
     "Emulation": "rnnscope.evaluation.emulation",
     "ReverseEngineering": "rnnscope.analysis.reverse_engineering",
     "HiddenMarkov": "rnnscope.tasks.hidden_markov",
+    "FlipFlop": "rnnscope.tasks.flip_flop",
     "HMM": "rnnscope.markov.hmm",
     "GaussianHMM": "rnnscope.markov.hmm",
     "BeliefFilter": "rnnscope.markov.belief",
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from rnnscope.core.random import Streams
     from rnnscope.core.series import Series
     from rnnscope.core.system import DynamicalSystem, Rollout, SequenceModel, System, rollout
+    from rnnscope.dynamics.fixed_points import FixedPoints, find_fixed_points
     from rnnscope.evaluation.emulation import Emulation
     from rnnscope.evaluation.forecasting import Forecasting
     from rnnscope.experiment import Experiment, preset
@@ -111,6 +115,7 @@ if TYPE_CHECKING:
     from rnnscope.numerics.matching import match_sequences
     from rnnscope.numerics.transport import sinkhorn_divergence
     from rnnscope.results import Run, open_run
+    from rnnscope.tasks.flip_flop import FlipFlop
     from rnnscope.tasks.forecasting import ForecastTask, Recording
     from rnnscope.tasks.hidden_markov import HiddenMarkov
     from rnnscope.tasks.ode import (

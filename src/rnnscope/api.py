@@ -6,10 +6,19 @@ from typing import Any
 import pandas as pd
 
 from rnnscope.core.errors import ConfigError
+from rnnscope.core.interfaces import AnalysisSpec
+from rnnscope.core.random import Streams
+from rnnscope.evaluation.unscored import Unscored
 from rnnscope.experiment import Experiment, parse_yaml, preset, with_overrides
-from rnnscope.pipeline import run_experiment
+from rnnscope.models.given import GivenWeights
+from rnnscope.models.state_dict import read_tensors, recognise
+from rnnscope.pipeline import choose_analyses, run_experiment
 from rnnscope.registry import load_source
 from rnnscope.results import Run, open_run
+from rnnscope.tasks.given import Noise
+from rnnscope.training.untrained import Untrained
+
+CELL_NAMES = {"tanh": "Elman (tanh)", "relu": "Elman (ReLU)", "gru": "GRU", "lstm": "LSTM"}
 
 
 def load_experiment(source: str) -> Experiment:
@@ -103,3 +112,61 @@ def comparison_rows(run: Run) -> list[dict[str, Any]]:
                 row[one["key"]] = scores.get(one["part"], {}).get(one["score"])
             rows.append(row)
     return rows
+
+
+def analyses_for(
+    experiment: Experiment, model: str | None = None, names: list[str] | None = None, assignments: list[str] | None = None
+) -> dict[str, AnalysisSpec]:
+    """The analyses of a model of an experiment, with settings.
+
+    Args:
+        model: which; the first when None. names: of analyses; all that apply when None.
+        assignments: "field=value" for the one analysis named, or "analysis.field=value".
+    """
+    data = experiment.task.prepare(Streams(experiment.seed))
+    spec = experiment.models[model or next(iter(experiment.models))]
+    built = spec.build(data.signature, Streams(experiment.seed).at("init").torch())
+    chosen = choose_analyses(experiment.analyses, built, data, names)
+    paths = []
+    for text in assignments or []:
+        lead = text.partition("=")[0].partition(".")[0]
+        if lead in chosen:
+            paths.append(f"analyses.{text}")
+        elif names is not None and len(names) == 1:
+            paths.append(f"analyses.{names[0]}.{text}")
+        else:
+            raise ConfigError(
+                f"--set {text} names no analysis",
+                f"ANALYSIS.field=value with one of {', '.join(chosen)}",
+                "put its name in front",
+            )
+    return with_overrides(experiment.but(analyses=chosen), paths).analyses
+
+
+def weights_experiments(path: str, fields: dict[str, Any] | None = None) -> list[Experiment]:
+    """What looks at a network that exists as weights: one experiment, or one per layer and direction of a bidirectional one.
+
+    Args:
+        path: a weights file. fields: of `GivenWeights`, e.g. {"nonlinearity": "relu"}.
+    """
+    chosen = {k: v for k, v in (fields or {}).items() if k in ("nonlinearity", "prefix")}
+    stem = Path(path).stem
+    found = []
+    for part in recognise(read_tensors(path), f"'{path}'", **chosen):
+        system = part.system
+        layers = f"{system.num_layers} layer{'s' if system.num_layers > 1 else ''} of {system.hidden_size} units"
+        what = f"{CELL_NAMES[part.kind]} network, {layers}" + (
+            "" if part.has_readout else ", without a readout (the output is the hidden state)"
+        )
+        notes = (f"Recognised in {path}: {what}.", *((part.note.capitalize() + ".",) if part.note else ()))
+        found.append(
+            Experiment(
+                name=stem if part.label == "network" else f"{stem}-{part.label}",
+                summary=what + (f"; the {part.note}" if part.label != "network" else ""),
+                task=Noise(input_size=system.input_size, output_size=system.output_size, notes=notes),
+                models={part.label: GivenWeights(path=str(Path(path).resolve()), part=part.label, **chosen)},
+                trainer=Untrained(),
+                evaluation=Unscored(),
+            )
+        )
+    return found

@@ -6,6 +6,7 @@ over `walk` to show progress.
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rnnscope.core.errors import ConfigError, Interrupted, RnnscopeError, RunFolderError
+from rnnscope.core.errors import ConfigError, Interrupted, RnnscopeError, RunFolderError, unknown_name
 from rnnscope.core.interfaces import (
     AnalysisSpec,
     Checkpoint,
@@ -29,6 +30,7 @@ from rnnscope.core.interfaces import (
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import from_yaml
 from rnnscope.experiment import Experiment
+from rnnscope.registry import ANALYSES, resolve
 from rnnscope.results import Run, as_trained
 from rnnscope.runs import writers
 from rnnscope.runs.environment import describe_environment
@@ -176,28 +178,66 @@ def analyse(
     listed: list[dict[str, Any]] = []
     for title, analysis in analyses.items():
         yield Stage(f"analysing {trained.name}: {title}")
-        findings = analysis.run(trained, data, streams.at("analysis", title))
-        writers.save_findings(folder, title, findings)
+        with one_thread():
+            findings = analysis.run(trained, data, streams.at("analysis", title))
+        writers.save_findings(folder, title, analysis, findings)
         listed += writers.save_figures(folder, analysis.figures(findings), title)
     return listed
 
 
-def analyze_run(run: Run, model: str | None = None) -> Iterator[Event]:
-    """Analyse a trained model of a finished run again, and write its report anew.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Analyses are many small operations, which several threads of torch make slower, on a busy machine several times."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def analyze_run(run: Run, analyses: dict[str, AnalysisSpec], model: str | None = None) -> Iterator[Event]:
+    """Analyse a trained model of a finished run, again or for the first time, and write its report anew.
 
     Args:
-        model: which; the one chosen without the test part when None.
+        analyses: name -> analysis, as from `choose_analyses`. model: which; the one chosen without the test part when None.
     """
-    experiment, folder, data = run.experiment, run.folder, run.data
-    if not experiment.analyses:
-        raise ConfigError(
-            "this run's configuration has no analyses", "an experiment with analyses", "add analyses to it and run again"
-        )
-    listed = [f for f in folder.read_json("figures/figures.json") if f.get("section", "") not in experiment.analyses]
-    listed += yield from analyse(experiment.analyses, folder, run.trained(model), data, Streams(experiment.seed))
+    folder = run.folder
+    listed = [f for f in folder.read_json("figures/figures.json") if f.get("section", "") not in analyses]
+    listed += yield from analyse(analyses, folder, run.trained(model), run.data, Streams(run.experiment.seed))
     folder.write_json("figures/figures.json", listed)
+    metrics = folder.read_json("metrics.json")
+    folder.write_json("metrics.json", {**metrics, "analyses": [*dict.fromkeys([*metrics["analyses"], *analyses])]})
     yield Stage("writing the report")
     render_report(folder)
+
+
+def choose_analyses(
+    own: dict[str, AnalysisSpec], model: SequenceModel, data: TrainingData, names: list[str] | None = None
+) -> dict[str, AnalysisSpec]:
+    """The analyses asked for by name, or all that apply to a model and its data.
+
+    Args:
+        own: those of the run's configuration, with their settings; others come with default ones. names: which; all when None.
+
+    Raises:
+        ConfigError: no analysis has that name, or it does not apply, with the reason.
+    """
+    kinds = {type(a) for a in own.values()}
+    known = {**own, **{n: resolve("analysis", n)() for n in ANALYSES if resolve("analysis", n) not in kinds}}
+    if names is None:
+        return {name: analysis for name, analysis in known.items() if not analysis.obstacle(model, data)}
+    chosen: dict[str, AnalysisSpec] = {}
+    for name in names:
+        if name not in known:
+            raise unknown_name("analysis", name, known)
+        obstacle = known[name].obstacle(model, data)
+        if obstacle:
+            raise ConfigError(
+                f"{name} does not apply here: {obstacle}", "an analysis that fits", "leave it out, or take another run"
+            )
+        chosen[name] = known[name]
+    return chosen
 
 
 def train(
@@ -233,7 +273,7 @@ def train(
     folder.log(
         f"trained {name} {repeat}: {outcome.reason}, best epoch {outcome.best_epoch}, {outcome.criterion} {outcome.score:.6g}"
     )
-    columns = {k: np.array([row.get(k, np.nan) for row in rows]) for k in rows[-1]}
+    columns = {k: np.array([row.get(k, np.nan) for row in rows]) for k in (rows[-1] if rows else {})}
     return History(columns, outcome)
 
 

@@ -25,21 +25,34 @@ TASKS = {
     "table": "rnnscope.tasks.table:Table",
     "embedded": "rnnscope.tasks.table:Embedded",
     "hidden_markov": "rnnscope.tasks.hidden_markov:HiddenMarkov",
+    "flip_flop": "rnnscope.tasks.flip_flop:FlipFlop",
+    "noise": "rnnscope.tasks.given:Noise",
 }
 MODELS = {
     "elman": "rnnscope.models.recurrent:Elman",
     "gru": "rnnscope.models.recurrent:GRU",
     "lstm": "rnnscope.models.recurrent:LSTM",
+    "weights": "rnnscope.models.given:GivenWeights",
 }
 TRAINERS = {
     "bptt": "rnnscope.training.gradient:BPTT",
     "transport": "rnnscope.training.transport:Transport",
+    "untrained": "rnnscope.training.untrained:Untrained",
 }
 EVALUATIONS = {
     "forecasting": "rnnscope.evaluation.forecasting:Forecasting",
     "emulation": "rnnscope.evaluation.emulation:Emulation",
+    "steps": "rnnscope.evaluation.steps:Steps",
+    "unscored": "rnnscope.evaluation.unscored:Unscored",
 }
-ANALYSES = {"reverse_engineering": "rnnscope.analysis.reverse_engineering:ReverseEngineering"}
+ANALYSES = {
+    "fixed_points": "rnnscope.analysis.fixed_points:FixedPointSearch",
+    "attractors": "rnnscope.analysis.attractors:AttractorMap",
+    "lyapunov": "rnnscope.analysis.lyapunov:LyapunovExponents",
+    "memory": "rnnscope.analysis.memory:Memory",
+    "state_space": "rnnscope.analysis.state_space:StateSpace",
+    "reverse_engineering": "rnnscope.analysis.reverse_engineering:ReverseEngineering",
+}
 CATEGORIES = {"task": TASKS, "model": MODELS, "trainer": TRAINERS, "evaluation": EVALUATIONS, "analysis": ANALYSES}
 
 

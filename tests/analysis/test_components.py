@@ -5,9 +5,10 @@ import torch
 
 import rnnscope as rs
 from known_systems import DOUBLE, linear_map, rotation, rotation_matrix
-from rnnscope.analysis.components import principal_components, relaxations
+from rnnscope.analysis.relaxations import relaxations
 from rnnscope.core.driven import drive
 from rnnscope.core.errors import DataError
+from rnnscope.dynamics.components import principal_components
 
 
 def cloud(scales: tuple[float, ...], count: int = 20000) -> torch.Tensor:

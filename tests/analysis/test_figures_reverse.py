@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from rnnscope.analysis import figures_reverse as figures
-from rnnscope.analysis.components import principal_components, relaxations
 from rnnscope.analysis.development import development
 from rnnscope.analysis.driven_jacobian import driven_spectra
+from rnnscope.analysis.figures_state_space import scree_figure
 from rnnscope.analysis.readout_geometry import readout_alignment
+from rnnscope.analysis.relaxations import relaxations
 from rnnscope.analysis.residency import residency, zones
 from rnnscope.analysis.resonance import resonance
 from rnnscope.core.driven import DrivenPaths, drive
 from rnnscope.core.interfaces import Figure
+from rnnscope.dynamics.components import principal_components
 from rnnscope.plotting import render
 
 
@@ -30,7 +32,7 @@ def check(figure: Figure) -> None:
 
 def test_components_and_path(paths: DrivenPaths) -> None:
     components = principal_components(paths.states)
-    check(figures.scree_figure(components))
+    check(scree_figure(components, "the driven states"))
     named = figures.trajectory_figure(components, paths.states[0], paths.symbols[0], 3, names=["$a", "b", "c"])
     check(named)
 

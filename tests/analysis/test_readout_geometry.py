@@ -5,10 +5,10 @@ import torch
 
 import rnnscope as rs
 from known_systems import DOUBLE
-from rnnscope.analysis.components import principal_components
 from rnnscope.analysis.readout_geometry import pair_planes, principal_angles, readout_alignment, readout_matrix
 from rnnscope.core.driven import drive
 from rnnscope.core.errors import DataError
+from rnnscope.dynamics.components import principal_components
 from rnnscope.models.recurrent import RecurrentSystem
 
 

@@ -37,18 +37,37 @@ def emulation(experiment: rs.Experiment, name: str) -> list[str]:
     return changes + [f"analyses.reverse_engineering.{k}={v}" for k, v in small.items()]
 
 
+def dynamics(name: str) -> list[str]:
+    """The analyses, small, for one preset of each kind: closed loop, closed loop with covariates and differences, held input."""
+    if name not in ("sine-quick", "driven-oscillator-best", "flip-flop-quick"):
+        return ["analyses={}"]
+    small = {
+        "fixed_points": {"num_starts": 40, "num_sequences": 4},
+        "attractors": {"num_starts": 6, "num_steps": 100, "num_sequences": 4, "max_sets": 1},
+        "lyapunov": {"num_steps": 60, "num_trajectories": 2, "num_sequences": 4, "num_exponents": 2},
+        "memory": {"num_steps": 60, "num_pairs": 2, "max_lag": 10, "capacity_lag": 5, "num_sequences": 4},
+        "state_space": {"num_sequences": 4},
+    }
+    return [f"analyses.{one}.{key}={value}" for one, fields in small.items() for key, value in fields.items()]
+
+
 @pytest.mark.parametrize("name", [n for n in PRESETS if n != "table"])
 def test_every_preset_runs_small_and_leaves_a_report_with_a_verdict(name, tmp_path):
     experiment = preset(name)
     task = type(experiment.task).__name__
     if task == "HiddenMarkov":
         changes = emulation(experiment, name)
+    elif task == "FlipFlop":
+        sizes = {"num_train": 20, "num_validation": 6, "num_test": 10, "num_long": 4, "num_steps": 10}
+        changes = ["num_seeds=1", "trainer.epochs=1", *(f"task.{k}={v}" for k, v in sizes.items())]
     else:
         changes = ["num_seeds=1", "trainer.epochs=1", "evaluation.lead_times=5", "evaluation.closed_loop_steps=20"]
     if task == "DrivenOscillator":
         changes += ["task.duration=20", *(["task.num_unseen=2"] if experiment.task.num_unseen else []), "task.stride=5"]
     changes += SMALL.get(task, [])
     changes += [f"models.{model}.hidden_size=4" for model in experiment.models]
+    if task != "HiddenMarkov":
+        changes += dynamics(name)
     run = rs.run(with_overrides(experiment, changes), out=tmp_path)
     assert run.status == "done"
     assert run.verdict

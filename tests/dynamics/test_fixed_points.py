@@ -219,7 +219,7 @@ def test_weights_that_are_not_finite_are_named():
     system = network(rs.GRU(hidden_size=3, num_layers=1))
     with torch.no_grad():
         system.head.weight[0, 0] = math.nan
-    with pytest.raises(rs.ConfigError, match="head.weight"):
+    with pytest.raises(rs.ConfigError, match=r"head\.weight"):
         rs.find_fixed_points(system)
 
 

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rnnscope.analysis.components import principal_components
 from rnnscope.analysis.driven_jacobian import driven_spectra
 from rnnscope.core.driven import drive, switch_rate, symbol_shares
 from rnnscope.core.errors import DataError
 from rnnscope.core.system import DynamicalSystem
+from rnnscope.dynamics.components import principal_components
 
 
 @dataclass(frozen=True)

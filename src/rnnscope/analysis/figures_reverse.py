@@ -11,13 +11,14 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from rnnscope.analysis.components import PrincipalComponents, Relaxations
 from rnnscope.analysis.development import Development
 from rnnscope.analysis.driven_jacobian import Spectra
 from rnnscope.analysis.readout_geometry import ReadoutAlignment
+from rnnscope.analysis.relaxations import Relaxations
 from rnnscope.analysis.residency import ZONES, Residency, Zones
 from rnnscope.analysis.resonance import Resonance
 from rnnscope.core.interfaces import Figure
+from rnnscope.dynamics.components import PrincipalComponents
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, plain, small_legend, style
 
 ZONE_COLOURS = ("#d1495b", "#e0a82f", "#3b82c4")
@@ -39,28 +40,6 @@ def zero_to(*curves: Tensor) -> float:
     values = torch.cat([c.double().reshape(-1) for c in curves])
     values = values[torch.isfinite(values) & (values > 0)]
     return 1.2 * float(values.max()) if len(values) else 1.0
-
-
-def scree_figure(components: PrincipalComponents, *, num_shown: int = 10) -> Figure:
-    """Explained variance of the leading components, single and cumulated."""
-    with style():
-        canvas, axes = new_figure(1, 1, 6.4, 3.4)
-        shares = components.explained_variance_ratio[:num_shown].numpy()
-        numbers = np.arange(1, len(shares) + 1)
-        axes.bar(numbers, 100 * shares, 0.62, color=COLOURS[0], label="each")
-        axes.plot(numbers, 100 * shares.cumsum(), "o-", color=COLOURS[1], ms=4, label="cumulated")
-        for number, share in zip(numbers[:3], shares, strict=False):
-            tall = share > 0.15  # inside the bar, where the curve does not pass
-            height, shade = (50 * share, "white") if tall else (100 * share + 1.5, INK)
-            axes.text(number, height, f"{100 * share:.1f}", ha="center", fontsize=8, color=shade)
-        axes.set(xlabel="principal component", ylabel="variance in %", ylim=(0, 104), xticks=numbers)
-        axes.grid(axis="x", visible=False)
-        small_legend(axes)
-    caption = (
-        f"Variance of the driven states along their principal components; the first two hold {100 * shares[:2].sum():.1f} %. "
-        f"The participation ratio, an effective dimension, is {components.participation_ratio:.2f}."
-    )
-    return Figure("scree", caption, canvas)
 
 
 def trajectory_figure(

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rnnscope.analysis.components import PrincipalComponents, principal_components
 from rnnscope.core.errors import DataError
 from rnnscope.core.system import DynamicalSystem
+from rnnscope.dynamics.components import PrincipalComponents, principal_components
 from rnnscope.dynamics.jacobians import readout_jacobians
 
 

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from rnnscope.analysis import figures_kick, figures_reverse
 from rnnscope.analysis.claims import claims, findings_tables
-from rnnscope.analysis.components import principal_components, relaxations
 from rnnscope.analysis.development import development, drop_epoch
 from rnnscope.analysis.driven_jacobian import Spectra, driven_spectra
+from rnnscope.analysis.figures_state_space import scree_figure
 from rnnscope.analysis.homogeneity import homogeneity, limiting_rays
 from rnnscope.analysis.kick_units import find_kick_units, gain_sweep, opposition, switch_averages
 from rnnscope.analysis.readout_geometry import pair_planes, readout_alignment
+from rnnscope.analysis.relaxations import relaxations
 from rnnscope.analysis.residency import noise_sensitivity, residency, zones
 from rnnscope.analysis.resonance import resonance
 from rnnscope.analysis.trajectory_html import trajectory_3d_html
@@ -27,7 +28,9 @@ from rnnscope.core.driven import DrivenPaths, drive, in_double, switch_rate, sym
 from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
-from rnnscope.core.system import DynamicalSystem, only_system
+from rnnscope.core.system import DynamicalSystem, SequenceModel, only_system
+from rnnscope.dynamics.components import principal_components
+from rnnscope.markov.emulation import EmulationData
 
 
 class ReverseEngineering(AnalysisSpec):
@@ -57,6 +60,9 @@ class ReverseEngineering(AnalysisSpec):
     num_development: NonNegative = 100
     shown_points: Positive = 4000
     noise_scale: PositiveFloat = 1.0
+
+    def obstacle(self, model: SequenceModel, data: TrainingData) -> str:
+        return "" if isinstance(data, EmulationData) else "it is about networks that generate symbols from noise"
 
     def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
         system = only_system(trained.model)
@@ -179,7 +185,7 @@ class ReverseEngineering(AnalysisSpec):
     def figures(self, findings: Findings) -> Iterator[Figure]:
         r = findings.results
         components, count = r["components"], r["num_symbols"]
-        yield figures_reverse.scree_figure(components)
+        yield scree_figure(components, "the driven states")
         shown = figures_reverse.trajectory_figure(components, r["path"].states[0], r["path"].symbols[0], count)
         yield _with_view(shown, r, self.shown_points)
         yield figures_reverse.relaxation_figure(components, r["relaxations"], count)

@@ -53,7 +53,7 @@ function draw(){
  if(setup.lines)pen.stroke();
  order.sort(function(a,b){return depth[b]-depth[a]});
  for(k=0;k<n;k++){i=order[k];if(hidden[codes[i]])continue;
-  var near=Math.max(0,Math.min(1,.5-depth[i]/3.2)),r=(1.1+1.5*near)*Math.sqrt(zoom);
+  var near=Math.max(0,Math.min(1,.5-depth[i]/3.2)),r=(1.1+1.5*near)*Math.sqrt(zoom)*setup.sizes[codes[i]];
   pen.globalAlpha=.35+.6*near;pen.fillStyle=setup.colours[codes[i]];pen.fillRect(px[i]-r,py[i]-r,2*r,2*r)}
  pen.globalAlpha=1}
 function later(){if(!pending){pending=true;requestAnimationFrame(draw)}}
@@ -91,6 +91,8 @@ def trajectory_3d_html(
     axes: tuple[str, str, str] = ("PC1", "PC2", "PC3"),
     lines: bool = True,
     breaks: Sequence[int] = (),
+    sizes: Sequence[float] | None = None,
+    colours: Sequence[str] | None = None,
 ) -> str:
     """An interactive view of points in space, coloured by symbol: drag turns it, the wheel zooms, a click on a name hides it.
 
@@ -101,6 +103,7 @@ def trajectory_3d_html(
         points: (n, 3), 1 <= n <= 12000, finite. symbols: 0 … 254, one per point.
         title: heading; any text, it is escaped. names: of the symbols; "output i" when None. axes: labels.
         lines: join consecutive points. breaks: indices of points that begin a new path and are not joined to the one before.
+        sizes: of each symbol's points, relative to the usual one. colours: of the symbols, as #rrggbb; the usual ones when None.
 
     Returns:
         HTML: one element with its own script, no identifiers, no library, no request. It follows the page's text colour.
@@ -122,11 +125,13 @@ def trajectory_3d_html(
     used = [int(code) for code in np.unique(symbols)]
     count = max(used) + 1
     labels = [str(n) for n in names] if names else [f"output {i}" for i in range(count)]
-    legend = "".join(_BUTTON.format(code=c, shade=colour(c), name=html.escape(labels[c])) for c in used)
+    shades = list(colours) if colours else [colour(i) for i in range(count)]
+    legend = "".join(_BUTTON.format(code=c, shade=shades[c], name=html.escape(labels[c])) for c in used)
     setup = {
         "points": base64.b64encode(whole.tobytes()).decode(),
         "codes": base64.b64encode(symbols.astype(np.uint8).tobytes()).decode(),
-        "colours": [colour(i) for i in range(count)],
+        "colours": shades,
+        "sizes": [float(size) for size in sizes] if sizes else [1.0] * count,
         "axes": list(axes),
         "half": [round(float(h), 4) for h in (high - low) / 2 / span],
         "lines": lines,

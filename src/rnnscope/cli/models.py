@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rnnscope.cli.progress import show_progress
-from rnnscope.cli.shared import AllowSource, AsJson, Debug, Quiet, emit, user_errors
+from rnnscope.cli.progress import carry_out, show_progress
+from rnnscope.cli.shared import AllowSource, AsJson, Debug, Out, Quiet, emit, finish, user_errors
 
 
 def forecast(
@@ -89,22 +89,49 @@ def fit_hmm(
 
 
 def analyze(
-    run_folder: Annotated[Path, typer.Argument(help="A run folder.")],
-    model: Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")] = None,
+    target: Annotated[Path, typer.Argument(help="A run folder, or a file of weights: .safetensors, .pt, .pth.")],
+    analysis: Annotated[
+        list[str] | None, typer.Option("--analysis", help="Which analysis; all that apply by default. Repeatable.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: field=value, or ANALYSIS.field=value. Repeatable.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Which model of a run; the best by validation by default.")
+    ] = None,
+    nonlinearity: Annotated[
+        str | None,
+        typer.Option("--nonlinearity", help="Of a plain RNN's weights, which do not tell it: tanh (default) or relu."),
+    ] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="Of the recurrent module, where a file holds several.")] = None,
+    out: Out = Path("runs"),
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
     allow_source: AllowSource = False,
 ) -> None:
-    """Analyse a run's model again (or another of its models) and write the report anew."""
+    """Look at what a run's model, or a network that comes as weights, does: a report of its dynamics."""
     with user_errors(debug, as_json):
-        from rnnscope.pipeline import analyze_run
+        from rnnscope.api import analyses_for, weights_experiments
+        from rnnscope.pipeline import analyze_run, open_folder
         from rnnscope.results import Run
 
-        opened = Run(run_folder, allow_source=allow_source)
-        show_progress(analyze_run(opened, model), quiet or as_json)
+        if target.is_file():
+            fields = {k: v for k, v in (("nonlinearity", nonlinearity), ("prefix", prefix)) if v is not None}
+            folders = []
+            for one in weights_experiments(str(target), fields):
+                chosen = one.but(analyses=analyses_for(one, None, analysis, assignments))
+                folders.append(open_folder(chosen, out))
+                carry_out(chosen, folders[-1], quiet or as_json)
+            finish(folders, as_json)
+            return
+        opened = Run(target, allow_source=allow_source)
+        analyses = analyses_for(opened.experiment, model or opened.best_model(), analysis, assignments)
+        show_progress(analyze_run(opened, analyses, model), quiet or as_json)
+        told = {name: opened.folder.read_json(f"findings/{name}.json")["statements"] for name in analyses}
         path = opened.path / "report.html"
-        emit({"report": str(path)}, as_json, str(path))
+        text = "\n".join(f"{name}: {line}" for name, lines in told.items() for line in lines[:2])
+        emit({"report": str(path), "findings": told}, as_json, f"{text}\nreport: {path}")
 
 
 def compare(

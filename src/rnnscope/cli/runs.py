@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnnscope.cli.progress import carry_out
-from rnnscope.cli.shared import AsJson, Debug, Out, Quiet, Seed, Set, emit, user_errors
+from rnnscope.cli.shared import AsJson, Debug, Out, Quiet, Seed, Set, emit, finish, user_errors
 
 if TYPE_CHECKING:
     from rnnscope.experiment import Experiment
-    from rnnscope.runs.folder import RunFolder
 
 
 def run(
@@ -70,15 +69,3 @@ def configure(source: str, only: list[str] | None, assignments: list[str] | None
             raise ConfigError(f"--seed {seed}", "a whole number >= 0", "choose another seed")
         chosen = chosen.but(seed=seed)
     return chosen
-
-
-def finish(folders: list["RunFolder"], as_json: bool) -> None:
-    """The verdict and where the report is."""
-    for folder in folders:
-        verdict = folder.read_json("metrics.json")["verdict"]
-        path = (folder.path / "report.html").resolve()
-        emit(
-            {"run": str(folder.path), "report": str(path), "verdict": verdict},
-            as_json,
-            f"{verdict}\nrun:    {folder.path}\nreport: {path}",
-        )

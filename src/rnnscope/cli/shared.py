@@ -5,9 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rnnscope.runs.folder import RunFolder
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
@@ -59,3 +62,15 @@ def user_errors(debug: bool, as_json: bool = False) -> Iterator[None]:
 def emit(value: Any, as_json: bool, text: str) -> None:
     """Print a result for machines or for people."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str) if as_json else text)
+
+
+def finish(folders: list["RunFolder"], as_json: bool) -> None:
+    """The verdict and where the report is."""
+    for folder in folders:
+        verdict = folder.read_json("metrics.json")["verdict"]
+        path = (folder.path / "report.html").resolve()
+        emit(
+            {"run": str(folder.path), "report": str(path), "verdict": verdict},
+            as_json,
+            f"{verdict}\nrun:    {folder.path}\nreport: {path}",
+        )

@@ -14,12 +14,17 @@ class RestEquation(ABC):
     """R(u) = 0 for unknowns u of length U: its solutions are the fixed points under one held input, and nothing else is.
 
     Attributes:
-        size: U. lower, upper: every solution lies between them, (U,), or None where no box is known.
+        size: U. lower, upper: every solution lies between them, (U,), possibly infinite; None where nothing is known.
     """
 
     size: int
     lower: Float[Tensor, " U"] | None = None
     upper: Float[Tensor, " U"] | None = None
+
+    @property
+    def is_boxed(self) -> bool:
+        """Whether every unknown is bounded: then the map takes the box into itself, and the index sum is 1."""
+        return self.lower is not None and bool(torch.isfinite(self.lower).all())
 
     @abstractmethod
     def reduce(self, states: Float[Tensor, "N S"]) -> Float[Tensor, "N U"]:
@@ -42,12 +47,78 @@ class RestEquation(ABC):
         return unknowns.new_full((len(unknowns),), torch.inf)
 
 
+class DrivenRest(ABC):
+    """R(u, x) = 0: what a system knows of its rest under an input x that is held, or that its own output sets.
+
+    Attributes:
+        size, lower, upper: as in `RestEquation`.
+    """
+
+    size: int
+    lower: Float[Tensor, " U"] | None = None
+    upper: Float[Tensor, " U"] | None = None
+
+    @abstractmethod
+    def reduce(self, states: Float[Tensor, "N S"]) -> Float[Tensor, "N U"]:
+        """The unknowns of states."""
+
+    @abstractmethod
+    def expand(self, unknowns: Float[Tensor, "N U"], inputs: Float[Tensor, "N X"]) -> Float[Tensor, "N S"]:
+        """The states of unknowns under inputs."""
+
+    @abstractmethod
+    def expand_jacobian(self, unknowns: Float[Tensor, "N U"], inputs: Float[Tensor, "N X"]) -> tuple[Tensor, Tensor]:
+        """dh/du and dh/dx of `expand` as far as the readout sees them, (N, S, U) and (N, S, X)."""
+
+    @abstractmethod
+    def residual(self, unknowns: Float[Tensor, "N U"], inputs: Float[Tensor, "N X"]) -> Float[Tensor, "N U"]:
+        """R(u, x)."""
+
+    @abstractmethod
+    def linearise(self, unknowns: Float[Tensor, "N U"], inputs: Float[Tensor, "N X"]) -> tuple[Tensor, Tensor, Tensor]:
+        """R, dR/du and dR/dx: (N, U), (N, U, U), (N, U, X)."""
+
+    @abstractmethod
+    def curvature(self, unknowns: Float[Tensor, "N U"], inputs: Float[Tensor, "N X"], radius: float, *, fed: bool) -> Tensor:
+        """A bound on the norm of R'' in u, with `fed` in (u, x), within `radius` of each row, (N,)."""
+
+
 class KnowsRest(ABC):
     """Capability: a reduced equation for the fixed points."""
 
     @abstractmethod
     def rest_equation(self, input: Float[Tensor, " X"]) -> RestEquation | None:
         """The equation under a held input; None where this system has none after all."""
+
+    @abstractmethod
+    def driven_rest(self) -> DrivenRest | None:
+        """The same for any input; None where it has none."""
+
+
+class HeldRest(RestEquation):
+    """R(u, x) = 0 at one held x."""
+
+    def __init__(self, driven: DrivenRest, input: Float[Tensor, " X"]) -> None:
+        self.driven, self.input = driven, input
+        self.size, self.lower, self.upper = driven.size, driven.lower, driven.upper
+
+    def _inputs(self, like: Tensor) -> Tensor:
+        return self.input.to(like).expand(len(like), -1)
+
+    def reduce(self, states: Tensor) -> Tensor:
+        return self.driven.reduce(states)
+
+    def expand(self, unknowns: Tensor) -> Tensor:
+        return self.driven.expand(unknowns, self._inputs(unknowns))
+
+    def residual(self, unknowns: Tensor) -> Tensor:
+        return self.driven.residual(unknowns, self._inputs(unknowns))
+
+    def linearise(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
+        return self.driven.linearise(unknowns, self._inputs(unknowns))[:2]
+
+    def curvature(self, unknowns: Tensor, radius: float) -> Tensor:
+        return self.driven.curvature(unknowns, self._inputs(unknowns), radius, fed=False)
 
 
 class StandStill(RestEquation):

@@ -69,6 +69,14 @@ class Stream:
     targets: Tensor
 
 
+@dataclass(frozen=True)
+class Probe:
+    """Sequences as a network meets them: inputs (B, T, X) on the CPU and, where there are targets, (B, T', Y) those of the last T' steps."""
+
+    inputs: Tensor
+    targets: Tensor | None = None
+
+
 class TrainingData(ABC):
     """What models, trainers and evaluations see of a task.
 
@@ -89,6 +97,10 @@ class TrainingData(ABC):
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
         """What is worth keeping in the run folder's data/."""
+
+    @abstractmethod
+    def probe(self, num_sequences: int, rng: torch.Generator) -> Probe:
+        """At most so many sequences like those of the training part, for analyses to drive the network with."""
 
 
 class SupervisedData(TrainingData):
@@ -111,6 +123,11 @@ class SupervisedData(TrainingData):
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss over all leading axes, a scalar."""
+
+    def probe(self, num_sequences: int, rng: torch.Generator) -> Probe:
+        chosen = torch.randperm(len(self.train), generator=rng)[:num_sequences]
+        batch = self.train.gather(chosen.numpy())
+        return Probe(batch.inputs.cpu(), batch.targets.cpu())
 
 
 class TaskSpec(Spec, ABC):
@@ -370,6 +387,10 @@ class Findings:
 class AnalysisSpec(Spec, ABC):
     """A look at what a trained model learned."""
 
+    def obstacle(self, model: SequenceModel, data: TrainingData) -> str:
+        """Why this analysis does not apply to such a model and such data; empty where it does."""
+        return ""
+
     @abstractmethod
     def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
         """Analyse one trained model."""
@@ -390,7 +411,9 @@ def training_summary(histories: list[History]) -> dict[str, Any]:
         "reason": outcomes[0].reason,
         "repeats": [{"score": o.score, "epoch": o.best_epoch, "reason": o.reason, "seconds": o.seconds} for o in outcomes],
         "seconds": float(np.mean([o.seconds for o in outcomes])),
-        "final_train_loss": float(np.mean([h.columns["train_loss"][-1] for h in histories])),
+        "final_train_loss": float(
+            np.mean([h.columns["train_loss"][-1] for h in histories if "train_loss" in h.columns] or [np.nan])
+        ),
     }
 
 

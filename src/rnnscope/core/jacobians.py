@@ -104,5 +104,7 @@ def _chunked(function: Callable[[Tensor, Tensor], Tensor], first: Tensor, second
 
 @torch.no_grad()
 def _closed(function: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor, chunk: int) -> Tensor:
+    if len(first) <= chunk:
+        return function(first.detach(), second.detach())
     pairs = zip(first.detach().split(chunk), second.detach().split(chunk), strict=True)
     return torch.cat([function(a, b) for a, b in pairs])

@@ -130,7 +130,7 @@ def find_fixed_points(
         )
     rng = rng if rng is not None else torch.Generator().manual_seed(0)
     held = checked_input(system, input)
-    double = in_double(system).cpu().eval()
+    double = in_double(system).cpu().eval().requires_grad_(False)
     check_weights(double)
     equation = rest_equation(double, held)
     if starts is None:
@@ -189,7 +189,7 @@ class _Search:
         num = max(32, num // 4)
         idle = rounds = 0
         while rounds < 2 * max_rounds and len(self.found) <= 4096:
-            settled = self.index_sum() == 1 or self.equation.lower is None
+            settled = not self.equation.is_boxed or self.index_sum() == 1
             if (rounds >= max_rounds and settled) or idle >= (2 if settled else 4) or self.is_continuum():
                 break
             idle = 0 if self.run(self._between(num, rng)) else idle + 1
@@ -206,13 +206,17 @@ class _Search:
             weights[: near // 2, 2] = 0
             weights /= weights.sum(1, keepdim=True)
             parts.append((pool[corners] * weights[:, :, None]).sum(1))
-        shape = (num - near, self.equation.size)
+        center, size = (
+            (pool.mean(0), pool.abs().amax(0).clamp_min(1))
+            if len(pool)
+            else (torch.zeros(self.equation.size, dtype=torch.float64), 1.0)
+        )
+        wide = center + 2 * size * torch.randn(num - near, self.equation.size, generator=rng, dtype=torch.float64)
         if self.equation.lower is not None and self.equation.upper is not None:
             width = self.equation.upper - self.equation.lower
-            parts.append(self.equation.lower + width * torch.rand(shape, generator=rng, dtype=torch.float64))
-        else:
-            center, size = (pool.mean(0), pool.abs().max().clamp_min(1)) if len(pool) else (0.0, 1.0)
-            parts.append(center + 2 * size * torch.randn(shape, generator=rng, dtype=torch.float64))
+            inside = self.equation.lower + width * torch.rand(wide.shape, generator=rng, dtype=torch.float64)
+            wide = torch.where(torch.isfinite(width), inside, wide)
+        parts.append(wide)
         return torch.cat(parts)
 
     def is_continuum(self) -> bool:
@@ -251,7 +255,7 @@ def _result(search: _Search, searched: int, slow_speed: float) -> FixedPoints:
     stable = stability(jacobians)
     slow = _slow_points(search, slow_speed)
     index_sum = search.index_sum()
-    expected = 1 if search.equation.lower is not None else None
+    expected = 1 if search.equation.is_boxed else None
     certificate = certify(search.equation, unknowns)
     outcome = _words(search, searched, stable.kinds, stable.num_unstable, certificate, index_sum, expected, len(slow.points))
     return FixedPoints(

@@ -135,7 +135,9 @@ def _levenberg_marquardt(
 ) -> Tensor:
     """Move the given rows; returns which of all rows came to rest."""
     resting = torch.zeros(len(unknowns), dtype=torch.bool)
-    steepest = torch.zeros(len(unknowns), dtype=torch.float64)  # |J| on the way: at a minimum of a single unknown J itself is zero
+    steepest = torch.zeros(
+        len(unknowns), dtype=torch.float64
+    )  # |J| on the way: at a minimum of a single unknown J itself is zero
     record = torch.full((len(unknowns),), torch.inf, dtype=torch.float64)
     since = torch.zeros(len(unknowns), dtype=torch.long)
     damping = torch.full((len(unknowns),), 1e-3, dtype=torch.float64)

@@ -36,7 +36,7 @@ def stability(jacobians: Float[Tensor, "N S S"]) -> Stability:
         ('saddle',)
     """
     size = jacobians.shape[1]
-    eigenvalues = torch.linalg.eigvals(jacobians.double())
+    eigenvalues = eigenvalues_of(jacobians.double())
     eigenvalues = eigenvalues.gather(1, eigenvalues.abs().argsort(dim=1, descending=True))
     moduli = eigenvalues.abs()
     marginal = ((moduli - 1).abs() <= MARGINAL).any(1)
@@ -46,6 +46,16 @@ def stability(jacobians: Float[Tensor, "N S S"]) -> Stability:
         _kind(row[0].item(), int(k), bool(m), size) for row, k, m in zip(eigenvalues, unstable, marginal, strict=True)
     )
     return Stability(eigenvalues, stable, unstable, marginal, kinds)
+
+
+def eigenvalues_of(matrices: Float[Tensor, "N S S"]) -> Complex[Tensor, "N S"]:
+    """Eigenvalues, also where LAPACK's batched iteration gives up, as it may on matrices that span hundreds of decades."""
+    try:
+        return torch.linalg.eigvals(matrices)
+    except torch.linalg.LinAlgError:
+        # what lies 200 decades below the largest entry decides nothing, and is what stops the iteration
+        floor = 1e-200 * matrices.abs().amax((1, 2), keepdim=True)
+        return torch.linalg.eigvals(torch.where(matrices.abs() < floor, 0.0, matrices))
 
 
 def _kind(leading: complex, num_unstable: int, marginal: bool, size: int) -> str:

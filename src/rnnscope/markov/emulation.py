@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rnnscope.core.interfaces import Signature, TrainingData
+from rnnscope.core.interfaces import Probe, Signature, TrainingData
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.markov.hmm import HMM
 from rnnscope.numerics import markov_statistics as exact
@@ -75,6 +75,9 @@ class EmulationData(TrainingData):
     def to(self, device: torch.device) -> "EmulationData":
         # trainers put the sequences of each batch where the network is; the sets themselves stay small integers
         return self
+
+    def probe(self, num_sequences: int, rng: torch.Generator) -> Probe:
+        return Probe(torch.randn(num_sequences, self.num_steps, self.noise_size, generator=rng))
 
     def exact(self, num_steps: int | None = None) -> ExactStatistics:
         """The statistics that sequences of T steps (the task's when None) have in expectation."""

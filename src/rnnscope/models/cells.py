@@ -114,25 +114,32 @@ def cell_gains(kind: CellKind, layer: nn.RNNBase, state: Float[Tensor, "B S"], i
     return [Gains(of_hidden, of_hidden, slope * forget), Gains(of_cell, of_cell, forget)]
 
 
-def layer_jacobians(
+def layer_state_jacobian(
     kind: CellKind, layer: nn.RNNBase, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]
-) -> tuple[Float[Tensor, "B S S"], Float[Tensor, "B S X"]]:
-    """A layer's ds'/ds and ds'/du, for its own state s."""
-    into, back, _, _ = layer_weights(layer)
+) -> Float[Tensor, "B S S"]:
+    """A layer's ds'/ds for its own state s."""
+    back = layer_weights(layer)[1]
     gains = cell_gains(kind, layer, state, input)
-    by_input = torch.cat([weighted(into, gain.input) for gain in gains], 1)
     if kind != "lstm":
         by_state = weighted(back, gains[0].recurrent)
         if gains[0].direct is not None:
             by_state.diagonal(dim1=1, dim2=2).add_(gains[0].direct)
-        return by_state, by_input
+        return by_state
     size = layer.hidden_size
     by_state = state.new_empty(len(state), 2 * size, 2 * size)
     for index, gain in enumerate(gains):
         rows = slice(index * size, (index + 1) * size)
         by_state[:, rows, :size] = weighted(back, gain.recurrent)
         by_state[:, rows, size:] = torch.diag_embed(gain.direct) if gain.direct is not None else 0
-    return by_state, by_input
+    return by_state
+
+
+def layer_input_jacobian(
+    kind: CellKind, layer: nn.RNNBase, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]
+) -> Float[Tensor, "B S X"]:
+    """A layer's ds'/du for its own state s."""
+    into = layer_weights(layer)[0]
+    return torch.cat([weighted(into, gain.input) for gain in cell_gains(kind, layer, state, input)], 1)
 
 
 @dataclass(frozen=True)

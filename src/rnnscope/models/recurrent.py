@@ -18,12 +18,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rnnscope.core.equilibria import KnowsRest, RestEquation
+from rnnscope.core.equilibria import DrivenRest, HeldRest, KnowsRest, RestEquation
 from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
 from rnnscope.core.spec import Fraction, NonNegative, Positive, PositiveFloat
 from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
-from rnnscope.models.cells import GATES, CellKind, cell_step, layer_jacobians, layer_weights, make_layer
+from rnnscope.models.cells import (
+    GATES,
+    CellKind,
+    cell_step,
+    layer_input_jacobian,
+    layer_state_jacobian,
+    layer_weights,
+    make_layer,
+)
 from rnnscope.models.initialisation import RecurrentInit, fill_uniform, recurrent_matrix
 from rnnscope.models.rest import RecurrentRest
 from rnnscope.models.weights import load_weights
@@ -110,23 +118,25 @@ class RecurrentSystem(
     # derivatives
 
     def state_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
+        if self.num_layers == 1 and not self.skip:
+            return layer_state_jacobian(self.kind, self.recurrent_layers()[0], state, input)
         return self._derivatives(state, input)[0]
 
     def input_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
+        if self.num_layers == 1 and not self.skip:
+            return layer_input_jacobian(self.kind, self.recurrent_layers()[0], state, input)
         return self._derivatives(state, input)[1]
 
     def _derivatives(self, state: Tensor, input: Tensor) -> tuple[Tensor, Tensor]:
         """dF/dh and dF/dx: a layer depends on the layers below through their new h."""
-        if self.num_layers == 1 and not self.skip:
-            return layer_jacobians(self.kind, self.recurrent_layers()[0], state, input)
         batch, size = len(state), self.layer_size
         by_state = state.new_zeros(batch, self.state_size, self.state_size)
         by_input = state.new_zeros(batch, self.state_size, self.input_size)
         below = input
         for index, (own, layer) in enumerate(zip(self._layer_states(state), self.recurrent_layers(), strict=True)):
             rows = slice(index * size, (index + 1) * size)
-            by_own, by_below = layer_jacobians(self.kind, layer, own, below)
-            by_state[:, rows, rows] = by_own
+            by_below = layer_input_jacobian(self.kind, layer, own, below)
+            by_state[:, rows, rows] = layer_state_jacobian(self.kind, layer, own, below)
             if index:
                 outputs = slice((index - 1) * size, (index - 1) * size + self.hidden_size)
                 by_state[:, rows, : index * size] = by_below @ by_state[:, outputs, : index * size]
@@ -150,7 +160,10 @@ class RecurrentSystem(
         return found.expand(len(state), -1, -1)
 
     def rest_equation(self, input: Tensor) -> RestEquation:
-        return RecurrentRest(self.kind, self.recurrent_layers(), input, self.skip)
+        return HeldRest(self.driven_rest(), input)
+
+    def driven_rest(self) -> DrivenRest:
+        return RecurrentRest(self.kind, self.recurrent_layers(), self.skip)
 
     # whole sequences
 

@@ -1,4 +1,4 @@
-"""Fixed points of stacked recurrent layers as solutions of v_l(h_l, h_{l-1}) = h_l, l = 1 … L, with h_0 the held input.
+"""Fixed points of stacked recurrent layers as solutions of v_l(h_l, h_{l-1}) = h_l, l = 1 … L, with h_0 the input.
 
 The gates that only set the pace drop out (see `Equilibrium`): a GRU rests where h = n, an LSTM where c = i∘g/(1 - f). A state that
 moves slowly because its gate is shut is not a near-solution of this equation, so slow points are not taken for fixed points.
@@ -8,18 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rnnscope.core.equilibria import RestEquation
+from rnnscope.core.equilibria import DrivenRest
 from rnnscope.models.cells import CellKind, Equilibrium, equilibrium, layer_weights, pre_activations, weighted
 
 # largest |φ''|: tanh 4/(3√3); the logistic function √3/18, and its slope 1/4
 TANH_CURVATURE, LOGISTIC_CURVATURE, LOGISTIC_SLOPE = 0.7698004, 0.0962251, 0.25
 
 
-class RecurrentRest(RestEquation):
-    """The unknowns are the hidden states of all layers, side by side; the taps under a held input are known."""
+class RecurrentRest(DrivenRest):
+    """The unknowns are the hidden states of all layers, side by side; the taps of an input at rest all hold it."""
 
-    def __init__(self, kind: CellKind, layers: list[nn.RNNBase], input: Float[Tensor, " X"], skip: int = 0) -> None:
-        self.kind, self.layers, self.input, self.skip = kind, layers, input, skip
+    def __init__(self, kind: CellKind, layers: list[nn.RNNBase], skip: int = 0) -> None:
+        self.kind, self.layers, self.skip = kind, layers, skip
         self.hidden_size = layers[0].hidden_size
         self.size = len(layers) * self.hidden_size
         like = layer_weights(layers[0])[1]
@@ -32,23 +32,38 @@ class RecurrentRest(RestEquation):
         return torch.cat([states[:, i * width : i * width + self.hidden_size] for i in range(len(self.layers))], 1)
 
     @torch.no_grad()
-    def expand(self, unknowns: Tensor) -> Tensor:
+    def expand(self, unknowns: Tensor, inputs: Tensor) -> Tensor:
         parts = []
-        for hidden, at_rest in zip(unknowns.split(self.hidden_size, 1), self._at_rest(unknowns), strict=True):
+        for hidden, at_rest in zip(unknowns.split(self.hidden_size, 1), self._at_rest(unknowns, inputs), strict=True):
             parts += [hidden] if at_rest.cell is None else [hidden, at_rest.cell]
-        return torch.cat([*parts, self._inputs(unknowns).repeat(1, self.skip)], 1)
+        return torch.cat([*parts, inputs.repeat(1, self.skip)], 1)
+
+    def expand_jacobian(self, unknowns: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The readout sees hidden states and taps alone: the cells' share is left out."""
+        width = self.hidden_size * (2 if self.kind == "lstm" else 1)
+        rows = len(self.layers) * width
+        by_unknown = unknowns.new_zeros(rows + self.skip * inputs.shape[1], self.size)
+        by_input = unknowns.new_zeros(len(by_unknown), inputs.shape[1])
+        for index in range(len(self.layers)):
+            columns = slice(index * self.hidden_size, (index + 1) * self.hidden_size)
+            by_unknown[index * width : index * width + self.hidden_size, columns].fill_diagonal_(1)
+        by_input[rows:] = torch.eye(inputs.shape[1], dtype=unknowns.dtype).repeat(self.skip, 1)
+        return by_unknown.expand(len(unknowns), -1, -1), by_input.expand(len(unknowns), -1, -1)
 
     @torch.no_grad()
-    def residual(self, unknowns: Tensor) -> Tensor:
-        return torch.cat([one.value for one in self._at_rest(unknowns)], 1) - unknowns
+    def residual(self, unknowns: Tensor, inputs: Tensor) -> Tensor:
+        return torch.cat([one.value for one in self._at_rest(unknowns, inputs)], 1) - unknowns
 
     @torch.no_grad()
-    def linearise(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
-        at_rest, size = self._at_rest(unknowns), self.hidden_size
+    def linearise(self, unknowns: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        at_rest, size = self._at_rest(unknowns, inputs), self.hidden_size
         residual = torch.cat([one.value for one in at_rest], 1) - unknowns
+        first = layer_weights(self.layers[0])
+        by_input = weighted(first[0], at_rest[0].gains.input)
         if len(self.layers) == 1:
-            jacobian = weighted(layer_weights(self.layers[0])[1], at_rest[0].gains.recurrent)
+            jacobian = weighted(first[1], at_rest[0].gains.recurrent)
         else:
+            by_input = nn.functional.pad(by_input, (0, 0, 0, self.size - size))
             jacobian = unknowns.new_zeros(len(unknowns), self.size, self.size)
             for index, (layer, one) in enumerate(zip(self.layers, at_rest, strict=True)):
                 into, back, _, _ = layer_weights(layer)
@@ -57,26 +72,22 @@ class RecurrentRest(RestEquation):
                 if index:
                     jacobian[:, rows, (index - 1) * size : index * size] = weighted(into, one.gains.input)
         jacobian.diagonal(dim1=1, dim2=2).sub_(1)
-        return residual, jacobian
+        return residual, jacobian, by_input
 
-    def _inputs(self, like: Tensor) -> Tensor:
-        return self.input.to(like).expand(len(like), -1)
-
-    def _at_rest(self, unknowns: Tensor) -> list[Equilibrium]:
+    def _at_rest(self, unknowns: Tensor, inputs: Tensor) -> list[Equilibrium]:
         hidden = unknowns.split(self.hidden_size, 1)
-        below = [self._inputs(unknowns), *hidden[:-1]]
-        return [equilibrium(self.kind, *one) for one in zip(self.layers, hidden, below, strict=True)]
+        return [equilibrium(self.kind, *one) for one in zip(self.layers, hidden, [inputs, *hidden[:-1]], strict=True)]
 
     @torch.no_grad()
-    def curvature(self, unknowns: Tensor, radius: float) -> Tensor:
+    def curvature(self, unknowns: Tensor, inputs: Tensor, radius: float, *, fed: bool) -> Tensor:
         """√(Σ_i k_i²) with k_i a bound on the second derivative of v_i along any unit direction."""
         if self.kind == "relu":
             return unknowns.new_full(
                 (len(unknowns),), torch.inf
             )  # a kink has no second derivative; regions are treated exactly
-        bounds, below = [], self._inputs(unknowns)
+        bounds, below = [], inputs
         for index, (layer, hidden) in enumerate(zip(self.layers, unknowns.split(self.hidden_size, 1), strict=True)):
-            bounds.append(_component_bounds(self.kind, layer, hidden, below, radius, index > 0))
+            bounds.append(_component_bounds(self.kind, layer, hidden, below, radius, fed or index > 0))
             below = hidden
         return torch.cat(bounds, 1).norm(dim=1)
 

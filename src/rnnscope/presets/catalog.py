@@ -16,6 +16,7 @@ _OSC = "rnnscope.presets.oscillations"
 _ODE = "rnnscope.presets.differential_equations"
 _REAL = "rnnscope.presets.real_series"
 _HMM = "rnnscope.presets.hidden_markov"
+_MEMORY = "rnnscope.presets.memory"
 
 PRESETS: dict[str, Preset] = {
     "sunspots": Preset(
@@ -137,4 +138,8 @@ PRESETS: dict[str, Preset] = {
         "Three sticky states, random initial states, three learning rates, T = 150: the same story in two minutes",
         "H",
     ),
+    "flip-flop": Preset(f"{_MEMORY}:flip_flop", "Three bits to remember: a tanh network of 64 units", "I"),
+    "flip-flop-gru": Preset(f"{_MEMORY}:flip_flop_gru", "Three bits to remember: a GRU of 64 units", "I"),
+    "flip-flop-lstm": Preset(f"{_MEMORY}:flip_flop_lstm", "Three bits to remember: an LSTM of 64 units", "I"),
+    "flip-flop-quick": Preset(f"{_MEMORY}:flip_flop_quick", "Three bits to remember: a GRU of 16 units, in half a minute", "I"),
 }

@@ -4,6 +4,7 @@ from rnnscope.core.interfaces import ModelSpec
 from rnnscope.evaluation.forecasting import Forecasting
 from rnnscope.experiment import Experiment
 from rnnscope.models.recurrent import GRU, LSTM, Elman
+from rnnscope.presets.looks import forecaster
 from rnnscope.tasks.ode import DrivenOscillator, Duffing, Lorenz63, Lorenz96, MackeyGlass, ODETask, Pendulum, Rossler, VanDerPol
 from rnnscope.tasks.split import Split
 from rnnscope.training.gradient import BPTT
@@ -15,6 +16,7 @@ def driven_oscillator() -> Experiment:
         task=DrivenOscillator(),
         models={"lstm": LSTM()},
         trainer=BPTT(epochs=50),
+        analyses=forecaster(),
         evaluation=Forecasting(),
     )
 
@@ -57,6 +59,7 @@ def driven_oscillator_best() -> Experiment:
         models={"lstm": LSTM(hidden_size=32, num_layers=1)},
         trainer=_smooth_trainer(14),
         # without noise, errors change with the state rather than by chance: only adapting intervals keep their promise
+        analyses=forecaster(),
         evaluation=Forecasting(intervals="adaptive"),
     )
 
@@ -67,6 +70,7 @@ def _readings(window: int, hidden_size: int, split: Split) -> Experiment:
         models={"elman": Elman(hidden_size=hidden_size, num_layers=1)},
         trainer=BPTT(epochs=20, batch_size=64),
         # the original generates the whole rest of the trajectory from its first ten values
+        analyses=forecaster(),
         evaluation=Forecasting(closed_loop=("window",), from_start=10, lead_times=0),
     )
 
@@ -96,6 +100,7 @@ def _chaotic(task: ODETask, epochs: int = 30, model: ModelSpec | None = None) ->
         task=task,
         models={"gru": model or GRU(hidden_size=64, num_layers=1)},
         trainer=_smooth_trainer(epochs),
+        analyses=forecaster(),
         evaluation=Forecasting(lead_times=200, closed_loop_steps=1000),
     )
 

@@ -3,6 +3,7 @@
 from rnnscope.evaluation.forecasting import Forecasting
 from rnnscope.experiment import Experiment
 from rnnscope.models.recurrent import GRU, LSTM, Elman
+from rnnscope.presets.looks import forecaster
 from rnnscope.tasks.oscillation import Oscillation
 from rnnscope.tasks.split import Split
 from rnnscope.training.gradient import BPTT
@@ -17,6 +18,7 @@ def sine() -> Experiment:
         trainer=BPTT(epochs=100, batch_size=32, learning_rate=1e-3, schedule="cosine"),
         # trained on windows from a zero state, these networks drift when their state runs on (free-run RMSE .2 to .4 for .06):
         # forecasts re-run the last window, and the carried state is scored beside it
+        analyses=forecaster(),
         evaluation=Forecasting(closed_loop=("window", "stream")),
     )
 
@@ -66,6 +68,7 @@ def sine_best() -> Experiment:
             schedule="cosine",
             epochs=10,
         ),
+        analyses=forecaster(),
         evaluation=Forecasting(),
     )
 
@@ -78,5 +81,6 @@ def sine_small() -> Experiment:
         ),
         models={"elman": Elman(hidden_size=16, num_layers=1)},
         trainer=BPTT(epochs=50),
+        analyses=forecaster(),
         evaluation=Forecasting(closed_loop=("window", "stream")),
     )

@@ -4,6 +4,7 @@ from rnnscope.evaluation.baselines import LINEAR, TRIVIAL
 from rnnscope.evaluation.forecasting import Forecasting
 from rnnscope.experiment import Experiment
 from rnnscope.models.recurrent import GRU, LSTM
+from rnnscope.presets.looks import forecaster
 from rnnscope.tasks.split import Split
 from rnnscope.tasks.table import Embedded, Table
 from rnnscope.training.gradient import BPTT
@@ -41,6 +42,7 @@ def sunspots() -> Experiment:
         num_seeds=5,
         # 1495.59 is the variance over 1700-1979, by which AR(12) has its published .130 and .368; intervals adapt, since the
         # Sun was more active after 1920 than in the years the errors come from
+        analyses=forecaster(),
         evaluation=Forecasting(
             baselines=(*TRIVIAL, LINEAR, "ar12"), intervals="adaptive", reference_variance=1495.59, lead_times=24
         ),
@@ -63,6 +65,7 @@ def co2() -> Experiment:
             readout_ridge=1e-3,
         ),
         num_seeds=3,
+        analyses=forecaster(),
         evaluation=Forecasting(intervals="adaptive", lead_times=36),
     )
 
@@ -83,6 +86,7 @@ def nile() -> Experiment:
             readout_ridge=1.0,
         ),
         num_seeds=5,
+        analyses=forecaster(),
         evaluation=Forecasting(intervals="adaptive", lead_times=10),
     )
 
@@ -102,5 +106,6 @@ def table() -> Experiment:
             readout_start="ridge",
             readout_ridge=1e-2,
         ),
+        analyses=forecaster(),
         evaluation=Forecasting(),
     )

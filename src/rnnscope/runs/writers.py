@@ -4,7 +4,16 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from rnnscope.core.interfaces import Evaluation, Figure, Findings, History, SequenceModel, TrainingData, TrainingRun
+from rnnscope.core.interfaces import (
+    AnalysisSpec,
+    Evaluation,
+    Figure,
+    Findings,
+    History,
+    SequenceModel,
+    TrainingData,
+    TrainingRun,
+)
 from rnnscope.plotting import render
 from rnnscope.runs.folder import RunFolder
 
@@ -54,7 +63,7 @@ def save_history(folder: RunFolder, histories: dict[str, list[History]]) -> None
     for name, repeats in histories.items():
         for repeat, history in enumerate(repeats):
             columns = history.columns
-            for i in range(len(columns["epoch"])):
+            for i in range(len(columns.get("epoch", ()))):
                 rows.append(
                     {
                         "model": name,
@@ -81,11 +90,12 @@ def save_evaluation(folder: RunFolder, evaluation: Evaluation, analyses: list[st
         folder.write_arrays("data/generated.npz", evaluation.samples)
 
 
-def save_findings(folder: RunFolder, title: str, findings: Findings) -> None:
-    """What an analysis found: sentences, numbers and tables as JSON, arrays as NPZ."""
+def save_findings(folder: RunFolder, title: str, analysis: AnalysisSpec, findings: Findings) -> None:
+    """What an analysis found, with the settings that it had: sentences, numbers and tables as JSON, arrays as NPZ."""
     folder.write_json(
         f"findings/{title}.json",
         {
+            "settings": analysis.model_dump(mode="json"),
             "statements": list(findings.statements),
             "metrics": findings.metrics,
             "tables": [t.plain() for t in findings.tables],

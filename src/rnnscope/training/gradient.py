@@ -48,4 +48,10 @@ class BPTT(GradientSettings, TrainerSpec):
             raise ConfigError(
                 "trainer.free_run is set, but this task has no closed loop", "a forecasting task", "set trainer.free_run=0"
             )
+        if self.carry_state and not data.streams():
+            raise ConfigError(
+                "trainer.carry_state is set, but this task has no long series to carry a state along",
+                "a forecasting task",
+                "set trainer.carry_state=false",
+            )
         return GradientRun(self, model, data, streams)

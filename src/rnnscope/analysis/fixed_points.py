@@ -1,0 +1,173 @@
+"""Analysis: where the network can stand still, how stable that is, and what it says there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnscope.analysis.figures_fixed_points import eigenvalue_figure, flow_figure, portrait_figure, space_figure
+from rnnscope.analysis.view import HeldInput, Loop, View, view
+from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, Table, Trained, TrainingData
+from rnnscope.core.random import Streams
+from rnnscope.core.spec import NonNegativeFloat, Positive
+from rnnscope.dynamics.components import principal_components
+from rnnscope.dynamics.fixed_points import FixedPoints, find_fixed_points
+from rnnscope.dynamics.stability import rotation_periods, time_constants
+from rnnscope.dynamics.starts import scatter
+
+SHOWN = 40  # rows of the table
+
+
+class FixedPointSearch(AnalysisSpec):
+    """Fixed and slow points of the trained network, with their stability and certificates.
+
+    Fields:
+        loop: closed: outputs fed back; open: one input held; auto: closed where the task has a feedback.
+        input: what is held: zero, mean, or numbers (of a closed loop: the covariates).
+        num_starts: visited states, each moved by noise; None: 1024, fewer for more than 64 units.
+        spread: of that noise, in standard deviations of each unit. slow_speed: largest ½|F(h) - h|² of a slow point.
+        num_sequences: of the data, to visit states.
+    """
+
+    loop: Loop = "auto"
+    input: HeldInput = "zero"
+    num_starts: Positive | None = None
+    spread: NonNegativeFloat = 0.5
+    slow_speed: NonNegativeFloat = 1e-4
+    num_sequences: Positive = 64
+
+    def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
+        rng = streams.torch()
+        seen = view(trained.model, data, rng, loop=self.loop, input=self.input, num_sequences=self.num_sequences)
+        count = self.num_starts or max(64, min(1024, 65536 // seen.map.state_size))
+        starts = scatter(seen.pool(count, rng), seen.visited.flatten(0, 1), self.spread, rng)
+        found = find_fixed_points(seen.map, starts, slow_speed=self.slow_speed, rng=rng)
+        outputs = seen.map.readout(found.points) if len(found) else found.points.new_zeros(0, seen.map.output_size)
+        return Findings(
+            tuple(_statements(found, seen, outputs)),
+            _metrics(found, seen),
+            _arrays(found, seen, outputs),
+            (_table(found, outputs),) if len(found) else (),
+            {"found": found, "view": seen, "components": principal_components(seen.visited)},
+        )
+
+    def figures(self, findings: Findings) -> Iterator[Figure]:
+        found, seen, components = (findings.results[k] for k in ("found", "view", "components"))
+        size = seen.map.state_size
+        if size <= 2:
+            yield portrait_figure(seen, found)
+        else:
+            yield flow_figure(seen, found, components)
+        if size >= 3:
+            yield space_figure(seen, found, components)
+        if len(found):
+            yield eigenvalue_figure(found)
+
+
+def _statements(found: FixedPoints, seen: View, outputs: Tensor) -> Iterator[str]:
+    lead = f"Run {seen.words}, the network has " if len(found) else f"Run {seen.words}: "
+    yield f"{lead}{found.outcome}."
+    if not len(found):
+        return
+    if found.is_continuum:
+        yield "No count is meaningful: fixed points fill a continuous set, such as a line or a ring on which a value can be held."
+        return
+    stable = found.is_stable
+    if stable.any():
+        slowest = float(time_constants(found.eigenvalues[stable][:, 0]).max())
+        yield f"Disturbances of the stable points die out with a time constant of at most {slowest:.3g} steps (-1/ln |λ|)."
+        told = outputs[stable]
+        distinct = _distinct(told)
+        if int(stable.sum()) > 1:
+            yield f"The {int(stable.sum())} stable points give {distinct} different outputs (further than 0.1 of the range apart)."
+    turning = [i for i, kind in enumerate(found.kinds) if kind.startswith("spiral")]
+    if turning:
+        period = float(rotation_periods(found.eigenvalues[turning[0], :1]))
+        yield (
+            f"{len(turning)} of them turn{'s' if len(turning) == 1 else ''} in {'its' if len(turning) == 1 else 'their'} leading "
+            f"direction; the one reached most often once in {period:.3g} steps."
+        )
+    yield (
+        f"Evidence: the largest residual is {float(found.residual.max()):.1e}; {found.searched} starts from visited states and "
+        f"{found.restarts} restarts between what was found, of which {found.failed} ended nowhere."
+    )
+
+
+def _distinct(outputs: Tensor) -> int:
+    spread = float((outputs.amax(0) - outputs.amin(0)).max())
+    close = torch.cdist(outputs, outputs, p=torch.inf) <= 0.1 * spread
+    return int((close.float().cumsum(1)[torch.arange(len(outputs)), torch.arange(len(outputs))] == 1).sum())
+
+
+def _metrics(found: FixedPoints, seen: View) -> dict[str, Any]:
+    return {
+        "map": seen.words,
+        "num_fixed_points": len(found),
+        "num_stable": int(found.is_stable.sum()),
+        "num_certified": int(found.certificate.is_certified.sum()),
+        "index_sum": found.index_sum,
+        "expected_index_sum": found.expected_index_sum,
+        "is_continuum": found.is_continuum,
+        "num_slow_points": len(found.slow_points.points),
+        "largest_residual": float(found.residual.max()) if len(found) else None,
+        "starts": found.searched,
+        "restarts": found.restarts,
+        "failed": found.failed,
+        "outcome": found.outcome,
+    }
+
+
+def _arrays(found: FixedPoints, seen: View, outputs: Tensor) -> dict[str, Any]:
+    return {
+        "points": found.points.numpy(),
+        "residual": found.residual.numpy(),
+        "speed": found.speed.numpy(),
+        "eigenvalues_real": found.eigenvalues.real.numpy(),
+        "eigenvalues_imag": found.eigenvalues.imag.numpy(),
+        "num_unstable": found.num_unstable.numpy(),
+        "outputs": outputs.detach().numpy(),
+        "existence_radius": found.certificate.existence_radius.numpy(),
+        "uniqueness_radius": found.certificate.uniqueness_radius.numpy(),
+        "slow_points": found.slow_points.points.numpy(),
+        "slow_speed": found.slow_points.speed.numpy(),
+        "held": seen.held.numpy(),
+    }
+
+
+def _table(found: FixedPoints, outputs: Tensor) -> Table:
+    order = sorted(range(len(found)), key=lambda i: (int(found.num_unstable[i]), -int(found.num_starts[i])))
+    rows = []
+    for number, i in enumerate(order[:SHOWN]):
+        leading = found.eigenvalues[i, :1]
+        shown = ", ".join(f"{v:.3g}" for v in outputs[i, :4].tolist()) + (", …" if outputs.shape[1] > 4 else "")
+        period = float(rotation_periods(leading))
+        values = {
+            "kind": found.kinds[i],
+            "unstable": int(found.num_unstable[i]),
+            "modulus": float(leading.abs()),
+            "time": float(time_constants(leading)),
+            "period": f"{period:.3g}" if period < 1e6 else "–",
+            "output": shown,
+            "residual": float(found.residual[i]),
+            "alone": float(found.certificate.uniqueness_radius[i]) if found.certificate.is_certified[i] else None,
+            "starts": int(found.num_starts[i]),
+        }
+        rows.append(Row(str(number + 1), "", values))
+    columns = (
+        Column("kind", "type"),
+        Column("unstable", "unstable directions"),
+        Column("modulus", "largest |λ|"),
+        Column("time", "time constant (steps)"),
+        Column("period", "turns once in (steps)"),
+        Column("output", "output"),
+        Column("residual", "residual"),
+        Column("alone", "alone within"),
+        Column("starts", "starts"),
+    )
+    more = f" The first {SHOWN} of {len(found)}." if len(found) > SHOWN else ""
+    note = (
+        "A negative time constant is that of growth. Residual: largest |F(h) - h|. Alone within: no other fixed point lies closer in "
+        f"the hidden state, certified up to rounding (Newton-Kantorovich); – where that could not be shown.{more}"
+    )
+    return Table("Fixed points", columns, tuple(rows), note)

@@ -1,0 +1,127 @@
+"""Analysis: how long the network remembers, whether it forgets where it began, and how far its gradients reach."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from rnnscope.analysis.figures_memory import capacity_figure, forgetting_figure, gradient_figure, sensitivity_figure
+from rnnscope.analysis.view import View, view
+from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, SupervisedData, Trained, TrainingData
+from rnnscope.core.random import Streams
+from rnnscope.core.spec import NonNegative, Positive
+from rnnscope.dynamics.forgetting import forgetting
+from rnnscope.dynamics.gradient_flow import GradientFlow, gradient_flow
+from rnnscope.dynamics.memory_capacity import memory_capacity
+from rnnscope.dynamics.sensitivity import sensitivity
+
+
+class Memory(AnalysisSpec):
+    """Forgetting of the start, sensitivity to older inputs, gradient norms by lag, linear memory capacity.
+
+    Fields:
+        num_pairs: replicas compared. num_steps: of them, the data repeated as often as needed. max_lag: of the sensitivity.
+        capacity_lag: largest lag of the memory capacity under white noise; 0 leaves it out. num_sequences: of the data.
+    """
+
+    num_pairs: Positive = 16
+    num_steps: Positive = 600
+    max_lag: Positive = 100
+    capacity_lag: NonNegative = 50
+    num_sequences: Positive = 32
+
+    def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
+        rng = streams.torch()
+        seen = view(trained.model, data, rng, loop="open", num_sequences=self.num_sequences)
+        flat = seen.probe.inputs.flatten(0, 1)
+        long = flat[torch.arange(self.num_steps) % len(flat)]
+        found: dict[str, Any] = {
+            "forgetting": forgetting(seen.system, inputs=long, num_pairs=self.num_pairs, num_steps=self.num_steps, rng=rng),
+            "sensitivity": sensitivity(
+                seen.system, long[None, : 4 * self.max_lag], max_lag=min(self.max_lag, self.num_steps // 4), rng=rng
+            ),
+        }
+        gradients = _gradients(seen, data)
+        if gradients is not None:
+            found["gradients"] = gradients
+        if self.capacity_lag and seen.system.input_size:
+            found["capacity"] = memory_capacity(
+                seen.system,
+                max_lag=self.capacity_lag,
+                num_steps=5000,
+                input_scale=float(flat.std()) or 1.0,
+                rng=streams.at("capacity").numpy(),
+            )
+        return Findings(tuple(_statements(found)), _metrics(found), _arrays(found), (), found)
+
+    def figures(self, findings: Findings) -> Iterator[Figure]:
+        found = findings.results
+        yield forgetting_figure(found["forgetting"])
+        yield sensitivity_figure(found["sensitivity"])
+        if "gradients" in found:
+            yield gradient_figure(found["gradients"])
+        if "capacity" in found:
+            yield capacity_figure(found["capacity"])
+
+
+def _gradients(seen: View, data: TrainingData) -> GradientFlow | None:
+    """Of the task's own loss, where there are targets: at the steps that the targets belong to."""
+    inputs, targets = seen.probe.inputs, seen.probe.targets
+    if targets is None or not isinstance(data, SupervisedData):
+        return None
+    steps = targets.shape[1]
+
+    def loss(outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return torch.stack([data.loss(o[None, -steps:], w[None]) for o, w in zip(outputs, wanted, strict=True)])
+
+    return gradient_flow(seen.system, inputs, targets, loss=loss)
+
+
+def _statements(found: dict[str, Any]) -> Iterator[str]:
+    forgets, sensed = found["forgetting"], found["sensitivity"]
+    when = f" within {forgets.forgetting_time:.0f} steps" if np.isfinite(forgets.forgetting_time) else ""
+    lead = {
+        "forgets": f"Driven by the data, the network forgets its start{when} (the echo-state property, for these inputs)",
+        "several attractors": "Driven by the data, the network does not always forget its start: different starts can end apart for good",
+        "does not forget": "Driven by the data, the network does not forget its start",
+        "undecided": "Whether the network forgets its start under these data is undecided",
+    }[forgets.outcome]
+    yield f"{lead}; conditional exponent {forgets.exponent:.3g} ± {forgets.standard_error:.2g} per step."
+    yield f"{forgets.reason[0].upper()}{forgets.reason[1:]}."
+    yield f"{sensed.summary[0].upper()}{sensed.summary[1:]}."
+    if "gradients" in found:
+        yield f"Gradient of the loss: {found['gradients'].statement}."
+    if "capacity" in found:
+        yield f"{found['capacity'].summary[0].upper()}{found['capacity'].summary[1:]}."
+
+
+def _metrics(found: dict[str, Any]) -> dict[str, Any]:
+    forgets, sensed = found["forgetting"], found["sensitivity"]
+    metrics: dict[str, Any] = {
+        "outcome": forgets.outcome,
+        "echo_state": forgets.echo_state,
+        "conditional_exponent": forgets.exponent if np.isfinite(forgets.exponent) else None,
+        "standard_error": forgets.standard_error,
+        "forgetting_time": forgets.forgetting_time if np.isfinite(forgets.forgetting_time) else None,
+        "memory_horizon": sensed.memory_horizon,
+        "decay_rate": sensed.decay_rate if np.isfinite(sensed.decay_rate) else None,
+    }
+    if "gradients" in found:
+        metrics |= {"gradient_flow": found["gradients"].flow, "vanishing_lag": found["gradients"].vanishing_lag}
+    if "capacity" in found:
+        metrics |= {"memory_capacity": found["capacity"].total_linear, "largest_capacity": found["capacity"].bound}
+    return metrics
+
+
+def _arrays(found: dict[str, Any]) -> dict[str, Any]:
+    arrays = {
+        "distances": found["forgetting"].distances.numpy(),
+        "lags": found["sensitivity"].lags.numpy(),
+        "log_state_sensitivity": found["sensitivity"].log_state.numpy(),
+    }
+    if "gradients" in found:
+        arrays["state_gradients"] = found["gradients"].state_gradients.numpy()
+    if "capacity" in found:
+        arrays["capacities"] = found["capacity"].capacities
+    return arrays
