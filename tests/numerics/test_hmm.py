@@ -145,11 +145,12 @@ def test_symbols_out_of_range_are_refused_unless_beyond_the_length():
 
 
 @pytest.mark.parametrize("num_states", [3, 8])
+@pytest.mark.parametrize("num_steps", [hmm_long.SHORTEST, hmm_long.SHORTEST + 63, 8229])
 @PRECISIONS
-def test_a_long_sequence_agrees_with_hmmlearn(num_states, precision):
+def test_a_long_sequence_agrees_with_hmmlearn(num_states, num_steps, precision):
     rng = np.random.default_rng(num_states)
     model = random_model(rng, num_states, 3)
-    symbols, _ = hmm.sample(*model, 1, hmm_long.SHORTEST * 2 + 37, rng)
+    symbols, _ = hmm.sample(*model, 1, num_steps, rng)
     symbols[0, 100:110] = 2
     peer = categorical_peer(model)
     flat, near = symbols.reshape(-1, 1).astype(int), {"float64": 1e-9, "float32": 1e-6}[precision]
@@ -166,6 +167,27 @@ def test_a_long_sequence_agrees_with_hmmlearn(num_states, precision):
     np.testing.assert_allclose(many.transition, 40 * counts.transition, rtol=near * 10)
     filtered, _ = hmm.filter_states(*args, precision=precision)
     np.testing.assert_allclose(filtered[0, -1], smoothed[0, -1], atol=near * 10)
+
+
+@pytest.mark.parametrize("num_states", [1, 2, 5, 7, 20])
+@pytest.mark.parametrize("ragged", [True, False])
+@PRECISIONS
+def test_every_row_of_a_block_is_written_whole(num_states, ragged, precision):
+    rng = np.random.default_rng(num_states)
+    model = random_model(rng, num_states, 3)
+    symbols, _ = hmm.sample(*model, 70, 37, rng)
+    lengths = rng.integers(1, 38, 70) if ragged else np.full(70, 37)
+    inside = np.arange(37) < lengths[:, None]
+    near = TOLERANCE[precision]
+    smoothed, _ = hmm.smooth_states(symbols, lengths, *model, precision=precision)
+    expected = categorical_peer(model).predict_proba(symbols[inside][:, None].astype(int), lengths)
+    np.testing.assert_allclose(smoothed[inside], expected, atol=near)
+    assert not smoothed[~inside].any()
+    filtered, _ = hmm.filter_states(symbols, lengths, *model, precision=precision)
+    assert not filtered[~inside].any()
+    for t in range(37):
+        until, _ = hmm.smooth_states(symbols[:, : t + 1], np.minimum(lengths, t + 1), *model, precision=precision)
+        np.testing.assert_allclose(filtered[inside[:, t], t], until[inside[:, t], t], atol=near)
 
 
 @pytest.mark.slow

@@ -259,6 +259,13 @@ class WithNoise(DynamicalSystem):
         return self.system.readout(state)
 
 
+def release_input(system: DynamicalSystem, input: Float[Tensor, " X"]) -> tuple[DynamicalSystem, Float[Tensor, " X"]]:
+    """The system inside `HoldInput` and the input held there; others as they are."""
+    while isinstance(system, HoldInput):
+        system, input = system.system, system.get_buffer("held")
+    return system, input
+
+
 def hold_input(system: DynamicalSystem, input: Float[Tensor, " X"]) -> HoldInput:
     """The autonomous map h -> F(h, x) at one constant input x of length input_size."""
     return HoldInput(system, input)

@@ -13,11 +13,14 @@ from rnnscope.core.errors import ConfigError
 from rnnscope.core.jacobians import state_jacobians
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.dynamics.certificate import Certificate, certify
+from rnnscope.dynamics.linear_points import ExactPoints, on_border, solve_regions
 from rnnscope.dynamics.newton import Solved, solve
-from rnnscope.dynamics.stability import stability
+from rnnscope.dynamics.stability import Stability, stability
 from rnnscope.dynamics.starts import checked_input, checked_starts, default_starts
 
 SAME_SLOW = 1e-2  # distance, relative to max(1, |u|), within which two minima of the residual are one slow point
+WEAK = (-0.3, -0.1, -0.03, 0.03, 0.1, 0.3)  # steps, relative to max(1, |u|), along weak directions
+RELAXATION = 200  # steps of the system itself before a restart
 CROWD = 0.25  # share of converged starts that end at points of their own, from which a continuum is suspected
 
 
@@ -98,6 +101,8 @@ def find_fixed_points(
        attractors. Repeated until two rounds in a row find nothing new.
     3. Every point that is returned stands still to `tolerance`, with a Newton correction that small; each has its
        eigenvalues and, where the second derivative is bounded, a certificate. Minima of the residual are slow points.
+    4. Piecewise-linear systems (ReLU networks) are solved region by region as well: exactly, and completely where the regions
+       are few enough.
 
     Args:
         starts: (N, S), or one state (S,). None: states visited under noise, and others around them (`default_starts`).
@@ -140,8 +145,11 @@ def find_fixed_points(
     tolerance = max(tolerance, 20 * rounding(double))
     search = _Search(equation, double, held, max_iterations, tolerance)
     search.run(equation.reduce(begin))
-    search.restart(len(begin), max_rounds, rng)
-    return _result(search, len(begin), slow_speed)
+    search.restart(begin, max_rounds, rng)
+    exact = solve_regions(double, held, begin[:200], rng)
+    if exact is not None:
+        search.add(exact.points)
+    return _result(search, len(begin), slow_speed, exact)
 
 
 def check_weights(system: DynamicalSystem) -> None:
@@ -177,6 +185,12 @@ class _Search:
         self.failed += int((~good & ~solved.at_rest).sum())
         return len(self.found) - before
 
+    def add(self, points: Float[Tensor, "N S"]) -> None:
+        """Fixed points known from elsewhere."""
+        before = len(self.found)
+        self.found, _ = merge(torch.cat([self.found, self.equation.reduce(points)]))
+        self.counts = torch.cat([self.counts, self.counts.new_zeros(len(self.found) - before)])
+
     def _stands_still(self, solved: Solved) -> Tensor:
         """Converged, and a fixed point of the system's own step."""
         states = self.equation.expand(solved.unknowns)
@@ -184,16 +198,41 @@ class _Search:
         limit = 10 * self.tolerance * states.abs().amax(1).clamp_min(1)
         return solved.converged & ((moved - states).abs().amax(1) <= limit)
 
-    def restart(self, num: int, max_rounds: int, rng: torch.Generator) -> None:
+    def restart(self, starts: Float[Tensor, "N S"], max_rounds: int, rng: torch.Generator) -> None:
         """Rounds between what was found, until two in a row bring nothing new; twice as many where the index sum is wrong."""
-        num = max(32, num // 4)
+        num = max(32, len(starts) // 4)
         idle = rounds = 0
+        if max_rounds and len(self.found) <= 256:
+            weak = self._along_weak_directions()
+            self.run(torch.cat([weak, self._relaxed(torch.cat([starts[:256], self.equation.expand(weak[:256])]))]))
         while rounds < 2 * max_rounds and len(self.found) <= 4096:
             settled = not self.equation.is_boxed or self.index_sum() == 1
             if (rounds >= max_rounds and settled) or idle >= (2 if settled else 4) or self.is_continuum():
                 break
-            idle = 0 if self.run(self._between(num, rng)) else idle + 1
+            fresh = self._between(num, rng)
+            if not settled:  # something is missing: look elsewhere too
+                wide = default_starts(self.system, num, rng, self.held, spread=1.0)
+                fresh = torch.cat([fresh, self.equation.reduce(wide)])
+            idle = 0 if self.run(fresh) else idle + 1
             rounds += 1
+
+    def _along_weak_directions(self) -> Float[Tensor, "N U"]:
+        """From each point both ways along the direction in which R hardly changes: there lies the partner of a near fold."""
+        parts = [self.found[:0]]
+        for points in self.found.split(max(1, 1_000_000 // self.equation.size**2)):
+            _, _, basis = torch.linalg.svd(self.equation.linearise(points)[1])
+            size = points.norm(dim=1, keepdim=True).clamp_min(1)
+            parts += [points + reach * size * basis[:, -1] for reach in WEAK]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def _relaxed(self, states: Float[Tensor, "N S"]) -> Float[Tensor, "N U"]:
+        """Where the system itself goes from states: near stable points that are narrow in the eyes of Newton's method."""
+        inputs = self.held.expand(len(states), -1)
+        for _ in range(RELAXATION):
+            states = self.system.step(states, inputs).to(states)
+        kept = self.equation.reduce(states[torch.isfinite(states).all(1) & (states.abs().amax(1) < 1e8)])
+        return merge(kept, 1e-4)[0]
 
     def _between(self, num: int, rng: torch.Generator) -> Float[Tensor, "N U"]:
         """Random combinations of two or three points found, and uniform points of the box, or around what was found."""
@@ -247,7 +286,7 @@ def merge(points: Float[Tensor, "N U"], tolerance: float = 1e-7) -> tuple[Float[
     return points[kept], labels
 
 
-def _result(search: _Search, searched: int, slow_speed: float) -> FixedPoints:
+def _result(search: _Search, searched: int, slow_speed: float, exact: ExactPoints | None) -> FixedPoints:
     order = search.counts.argsort(descending=True, stable=True)
     unknowns, counts = search.found[order], search.counts[order]
     points = search.equation.expand(unknowns)
@@ -257,7 +296,10 @@ def _result(search: _Search, searched: int, slow_speed: float) -> FixedPoints:
     index_sum = search.index_sum()
     expected = 1 if search.equation.is_boxed else None
     certificate = certify(search.equation, unknowns)
-    outcome = _words(search, searched, stable.kinds, stable.num_unstable, certificate, index_sum, expected, len(slow.points))
+    if exact is not None:
+        certificate, borders = exact.certify(points, stable.eigenvalues)
+        stable = on_border(stable, borders)
+    outcome = _words(search, searched, stable, certificate, index_sum, expected, len(slow.points), exact)
     return FixedPoints(
         points,
         search.held,
@@ -303,27 +345,22 @@ def _slow_points(search: _Search, slow_speed: float) -> SlowPoints:
 def _words(
     search: _Search,
     searched: int,
-    kinds: tuple[str, ...],
-    num_unstable: Tensor,
+    stable: Stability,
     certificate: Certificate,
     index_sum: int,
     expected: int | None,
     num_slow: int,
+    exact: ExactPoints | None,
 ) -> str:
-    count = len(kinds)
+    count = len(stable.kinds)
     tried = f"{searched} start{'s' if searched > 1 else ''} and {search.tried - searched} restarts"
     if not count:
-        advice = "raise num_starts or max_iterations, or give starts near one" if search.failed > search.tried // 2 else ""
-        more = f"; {search.failed} starts did not converge: {advice}" if advice else ""
-        return f"no fixed point found from {tried}{more}"
+        many = search.failed > search.tried // 2
+        more = "; many starts did not converge: raise num_starts or max_iterations, or give starts near one" if many else ""
+        return f"no fixed point found from {tried}{more}{_proof(exact)}"
     if search.is_continuum():
         return f"{count} fixed points from {tried}, nearly every start at one of its own: samples of a continuous set"
-    groups = Counter(
-        "marginal" if "marginal" in kind else "stable" if k == 0 else f"with {k} unstable direction{'s' if k > 1 else ''}"
-        for kind, k in zip(kinds, num_unstable.tolist(), strict=True)
-    )
-    parts = ", ".join(f"{groups[name]} {name}" for name in sorted(groups, key=lambda n: (n != "stable", n)))
-    words = [f"{count} fixed point{'s' if count > 1 else ''} from {tried}: {parts}"]
+    words = [f"{count} fixed point{'s' if count > 1 else ''} from {tried}: {_groups(stable)}"]
     proved = int(certificate.is_certified.sum())
     if torch.isfinite(certificate.product).any():
         words.append("all certified" if proved == count else f"{proved} of {count} certified")
@@ -337,4 +374,22 @@ def _words(
         )
     if num_slow:
         words.append(f"{num_slow} slow point{'s' if num_slow > 1 else ''} beside them")
-    return "; ".join(words)
+    return "; ".join(words) + _proof(exact)
+
+
+def _proof(exact: ExactPoints | None) -> str:
+    if exact is None:
+        return ""
+    if exact.num_families:
+        return f"; {exact.num_families} linear region{'s hold' if exact.num_families > 1 else ' holds'} a continuum of fixed points"
+    return "; complete, since every linear region was solved" if exact.is_complete else ""
+
+
+def _groups(stable: Stability) -> str:
+    """How many of each: stable, with k unstable directions, marginal."""
+    groups = Counter(
+        "on a border of linear regions" if "border" in kind else "marginal" if "marginal" in kind
+        else "stable" if k == 0 else f"with {k} unstable direction{'s' if k > 1 else ''}"
+        for kind, k in zip(stable.kinds, stable.num_unstable.tolist(), strict=True)
+    )  # fmt: skip
+    return ", ".join(f"{groups[name]} {name}" for name in sorted(groups, key=lambda n: (n != "stable", n)))

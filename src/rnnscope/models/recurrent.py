@@ -13,7 +13,7 @@ with V = 0 it is one. They are part of the state.
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from rnnscope.core.equilibria import DrivenRest, HeldRest, KnowsRest, RestEquation
 from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
+from rnnscope.core.piecewise import PiecewiseLinear
 from rnnscope.core.spec import Fraction, NonNegative, Positive, PositiveFloat
 from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
 from rnnscope.models.cells import (
@@ -275,6 +276,47 @@ class RecurrentSystem(
         return PackedNetwork(self.kind, drive, recur, biases, torch.cat(readout), bias)
 
 
+class ReluSystem(RecurrentSystem, PiecewiseLinear):
+    """A stack of ReLU layers: affine as long as no unit switches."""
+
+    def boundaries(self, pattern: Tensor, input: Tensor) -> tuple[Tensor, Tensor]:
+        batch, size = len(pattern), self.hidden_size
+        rows, offsets = [], []
+        below_row, below = input.new_zeros(batch, self.input_size, self.state_size), input
+        for index, layer in enumerate(self.recurrent_layers()):
+            into, back, into_bias, back_bias = layer_weights(layer)
+            row = into @ below_row
+            row[:, :, index * size : (index + 1) * size] += back
+            offset = below @ into.T
+            if into_bias is not None and back_bias is not None:
+                offset = offset + into_bias + back_bias
+            rows.append(row)
+            offsets.append(offset)
+            on = pattern[:, index * size : (index + 1) * size].to(input.dtype)
+            below_row, below = on[:, :, None] * row, on * offset
+        return torch.cat(rows, 1), torch.cat(offsets, 1)
+
+    def affine(self, pattern: Tensor, input: Tensor) -> tuple[Tensor, Tensor]:
+        rows, offsets = self.boundaries(pattern, input)
+        on = pattern.to(input.dtype)
+        matrix, offset = on[:, :, None] * rows, on * offsets
+        if not self.skip:
+            return matrix, offset
+        shift = matrix.new_zeros(len(pattern), self.skip * self.input_size, self.state_size)
+        kept = (self.skip - 1) * self.input_size
+        shift[:, self.input_size :, matrix.shape[1] : matrix.shape[1] + kept].diagonal(dim1=1, dim2=2).fill_(1)
+        fresh = torch.cat([input, input.new_zeros(len(pattern), kept)], 1)
+        return torch.cat([matrix, shift], 1), torch.cat([offset, fresh], 1)
+
+    def region(self, state: Tensor, input: Tensor) -> Tensor:
+        return self.step(state, input)[:, : self.num_layers * self.hidden_size] > 0
+
+
+def recurrent_system(kind: CellKind, *sizes: Any, **fields: Any) -> RecurrentSystem:
+    """A system of a kind of cell, with the capabilities of that kind; arguments as of `RecurrentSystem`."""
+    return (ReluSystem if kind == "relu" else RecurrentSystem)(kind, *sizes, **fields)
+
+
 class RecurrentSpec(ModelSpec):
     """Common fields of Elman, LSTM and GRU networks.
 
@@ -300,7 +342,7 @@ class RecurrentSpec(ModelSpec):
 
     def build(self, signature: Signature, rng: torch.Generator) -> RecurrentSystem:
         """A network whose weights are U(±1/sqrt(hidden_size)), torch's default, but for the recurrent matrices asked for."""
-        system = RecurrentSystem(
+        system = recurrent_system(
             self.cell(),
             signature.input_size,
             self.hidden_size,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnnscope.core.errors import ConfigError, DataError
 from rnnscope.models.cells import GATES, CellKind
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
 
 _NAME = re.compile(
     r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>\d+)(?P<back>_reverse)?$"
@@ -171,7 +171,7 @@ def _network(
     inputs = int(get("weight_ih", layers[0]).shape[1])
     head = _readout(tensors, hidden)
     like = head[0] if head else first
-    system = RecurrentSystem(
+    system = recurrent_system(
         kind,
         inputs,
         hidden,

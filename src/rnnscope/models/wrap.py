@@ -7,7 +7,7 @@ from torch import nn
 
 from rnnscope.core.errors import ConfigError
 from rnnscope.models.cells import CellKind
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -56,7 +56,7 @@ def as_system(module: nn.Module, readout: nn.Linear | None = None) -> RecurrentS
         )
     like = next(recurrent.parameters())
     size = recurrent.hidden_size
-    system = RecurrentSystem(
+    system = recurrent_system(
         _kind(recurrent),
         recurrent.input_size,
         size,

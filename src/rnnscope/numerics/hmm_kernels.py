@@ -13,6 +13,7 @@ Where emission weights come from is said by (kind, packed, table, values, params
 
 import numpy as np
 
+from rnnscope.numerics.hmm_kernels_advance import advance
 from rnnscope.numerics.hmm_kernels_lanes import (
     LANES,
     WIDTH,
@@ -30,6 +31,7 @@ from rnnscope.numerics.hmm_kernels_lanes import (
     pick,
     power,
     put,
+    scatter,
     splat,
     store,
     sub,
@@ -39,7 +41,6 @@ from rnnscope.numerics.hmm_kernels_lanes import (
 )
 
 _COMPARE = 12  # up to so many columns, comparing symbols beats looking them up one by one
-_PAIR = 2 * WIDTH
 
 
 @inner
@@ -159,38 +160,6 @@ def emit(kind, packed, table, values, params, block, t, steps, starts, lengths, 
 
 
 @inner
-def advance(old, at, new, to, matrix, weights):
-    """new_j = weights_j Σ_i old_i matrix_ij for every lane; `old` begins at `at`, `new` at `to`."""
-    states = matrix.shape[0]
-    for c in range(0, LANES, _PAIR):
-        first, out = at + c, to + c
-        for j in range(0, states - 1, 2):
-            a, b = load(old, first), load(old, first + WIDTH)
-            u, v = splat(matrix[0, j]), splat(matrix[0, j + 1])
-            ua, ub, va, vb = mul(a, u), mul(b, u), mul(a, v), mul(b, v)
-            for i in range(1, states):
-                a, b = load(old, first + i * LANES), load(old, first + i * LANES + WIDTH)
-                u, v = splat(matrix[i, j]), splat(matrix[i, j + 1])
-                ua, ub, va, vb = fma(a, u, ua), fma(b, u, ub), fma(a, v, va), fma(b, v, vb)
-            k = j * LANES
-            store(new, out + k, mul(ua, load(weights, c + k)))
-            store(new, out + k + WIDTH, mul(ub, load(weights, c + k + WIDTH)))
-            k += LANES
-            store(new, out + k, mul(va, load(weights, c + k)))
-            store(new, out + k + WIDTH, mul(vb, load(weights, c + k + WIDTH)))
-        if states % 2:
-            j = states - 1
-            u = splat(matrix[0, j])
-            ua, ub = mul(load(old, first), u), mul(load(old, first + WIDTH), u)
-            for i in range(1, states):
-                u = splat(matrix[i, j])
-                ua, ub = fma(load(old, first + i * LANES), u, ua), fma(load(old, first + i * LANES + WIDTH), u, ub)
-            k = j * LANES
-            store(new, out + k, mul(ua, load(weights, c + k)))
-            store(new, out + k + WIDTH, mul(ub, load(weights, c + k + WIDTH)))
-
-
-@inner
 def rescale(state, at, states, exponents):
     """Bring the lanes' sums into [1, 2) by powers of two, adding the powers to `exponents`."""
     for c in range(0, LANES, WIDTH):
@@ -246,30 +215,40 @@ def lane_log_likelihood(state, at, states, exponents, offset, out, first):
 
 
 @inner
-def normalise(history, at, states, work):
-    """The lanes' states divided by their sums, into `work`; zeros where the sum is zero."""
-    nothing = splat(work.dtype.type(0))
-    one = splat(work.dtype.type(1))
+def normalise(history, at, states, target, to):
+    """The lanes' states divided by their sums; zeros where the sum is zero."""
+    nothing = splat(target.dtype.type(0))
+    one = splat(target.dtype.type(1))
     for c in range(0, LANES, WIDTH):
         total = load(history, at + c)
         for j in range(1, states):
             total = add(total, load(history, at + j * LANES + c))
         inverse = pick(above(total, nothing), div(one, total), nothing)
         for j in range(states):
-            store(work, j * LANES + c, mul(load(history, at + j * LANES + c), inverse))
+            store(target, to + j * LANES + c, mul(load(history, at + j * LANES + c), inverse))
 
 
 @inner
-def write(work, t, starts, lengths, states, count, out):
-    """The S numbers of each of the first `count` lanes to step t of its row, where it has one."""
-    for lane in range(count):
-        if t < lengths[lane]:
-            place = (starts[lane] + t) * states
-            for j in range(0, states - 1, 2):
-                put(out, place + j, take(work, j * LANES + lane))
-                put(out, place + j + 1, take(work, (j + 1) * LANES + lane))
-            if states % 2:
-                put(out, place + states - 1, take(work, (states - 1) * LANES + lane))
+def write(history, at, first, last, starts, lengths, states, count, places, out):
+    """Steps first..last-1, (S, LANES) each from `at` in `history`, to those of the first `count` rows that have them.
+
+    Square by square, each transposed in registers: numbers stored one by one would cost more than both passes.
+    """
+    wide = 64 // out.itemsize
+    for lane in range(LANES):
+        put(places, lane, (take(starts, lane) + first) * states)
+    for lane in range(0, LANES, wide):
+        shortest, _ = extent(lengths[lane : lane + wide])
+        whole = (min(shortest, last) - first) * states if lane + wide <= count else 0
+        done = 0 * whole
+        if whole >= wide:
+            for done in range(0, whole - wide, wide):
+                scatter(history, at + done * LANES + lane, out, places, lane, done)
+            done = whole  # the last square overlaps the one before
+            scatter(history, at + (whole - wide) * LANES + lane, out, places, lane, whole - wide)
+        for single in range(lane, min(lane + wide, count)):
+            for k in range(done, (min(lengths[single], last) - first) * states):
+                put(out, take(places, single) + k, take(history, at + k * LANES + single))
 
 
 @kernel
@@ -290,6 +269,8 @@ def forward(
     history,
     exponents,
     offset,
+    stage,
+    places,
     final,
     log_likelihood,
     out,
@@ -297,12 +278,13 @@ def forward(
     """The forward pass of every row, once for each variant of the prior.
 
     prior: (V, rows, S), or (V, 1, S) for all; the first `count` rows are no copies.
-    work, history (3·S·LANES), exponents, offset: room.
+    work, history (3·S·LANES), exponents, offset, stage (a number of steps·S·LANES), places (LANES): room.
     final: (V, rows, S), the last state up to a factor; its sum with that factor has the log `log_likelihood` (V, rows).
     out: (steps·S) normalised states, in the order of the rows' steps, if it is not empty (one variant only).
     """
     variants, rows, states = prior.shape[0], starts.shape[0], prior.shape[2]
     size = states * LANES
+    staged = max(stage.shape[0] // size, 1)
     for block in range(rows // LANES):
         begins, ends = starts[block * LANES : (block + 1) * LANES], lengths[block * LANES : (block + 1) * LANES]
         shortest, longest = extent(ends)
@@ -321,8 +303,10 @@ def forward(
                 if t % every == 0:
                     rescale(history, to, states, exponents)
                 if out.shape[0] > 0:
-                    normalise(history, to, states, work)
-                    write(work, t, begins, ends, states, min(count - block * LANES, LANES), out)
+                    normalise(history, to, states, stage, t % staged * size)
+                    if t % staged == staged - 1 or t == longest - 1:
+                        done = t // staged * staged
+                        write(stage, 0, done, t + 1, begins, ends, states, min(count - block * LANES, LANES), places, out)
                 before, to = to, 3 * size - to
             lane_log_likelihood(history, before, states, exponents, offset, log_likelihood[variant], block * LANES)
             for j in range(states):

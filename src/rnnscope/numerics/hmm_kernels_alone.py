@@ -74,16 +74,16 @@ def viterbi_alone(codes, table, values, prior, matrix, row, score, sources, out)
 
 
 @kernel
-def forward_alone(codes, table, values, prior, matrix, every, reverse, chunk, row, state, new, marks):
+def forward_alone(codes, table, values, prior, matrix, every, reverse, bounds, row, state, new, marks):
     """State vectors of one sequence at the ends of chunks; returns the log of the last one's sum before scaling.
 
     new_j = weight_j Σ_i state_i matrix_ij from `prior`, over steps 0..T-1, or T-1..0 if `reverse`; marks (C, padded) gets
-    the state after step (c + 1)·chunk - 1, or the one of step c·chunk if `reverse`, up to a factor.
+    the state of the last step of each chunk, or of the first if `reverse`, up to a factor; chunk c ends before bounds[c + 1].
     """
     padded = prior.shape[0]
     states = matrix.shape[0] // padded
     steps = codes.shape[0] if codes.shape[0] > 0 else values.shape[0] // states
-    total = 0.0
+    total, chunk = 0.0, marks.shape[0] - 1 if reverse else 0
     for u in range(steps):
         t = steps - 1 - u if reverse else u
         _weights(codes, table, values, t, states, row)
@@ -121,10 +121,60 @@ def forward_alone(codes, table, values, prior, matrix, every, reverse, chunk, ro
             total += np.log(size)
             for j in range(states):
                 state[j] /= size
-        if (t % chunk == 0) if reverse else ((t + 1) % chunk == 0):
+        if t == (bounds[chunk] if reverse else bounds[chunk + 1] - 1):
             for j in range(padded):
-                marks[t // chunk, j] = state[j]
+                marks[chunk, j] = state[j]
+            chunk = max(chunk - 1, 0) if reverse else min(chunk + 1, marks.shape[0] - 1)
     return total
+
+
+@kernel
+def join_chunks(products, logs, state, before, betas):
+    """States at the ends of chunks from their products; returns the log likelihood, -inf if it is or looks impossible.
+
+    products: (S, C, S), row i for a chunk begun in state i, up to factors whose logs are `logs` (S, C).
+    state: (S,) before the first chunk, used up. before: (C, S) out. betas: (C, S) in and out, the last one given; or empty.
+    """
+    states, chunks = logs.shape
+    total = 0.0
+    for c in range(chunks):
+        largest = -np.inf
+        for i in range(states):
+            largest = max(largest, logs[i, c])
+        size = 0.0
+        for j in range(states):
+            before[c, j] = 0
+            for i in range(states):
+                before[c, j] += state[i] * np.exp(logs[i, c] - largest) * products[i, c, j]
+            size += before[c, j]
+        if not (size > 0 and largest < np.inf):
+            return -np.inf
+        total += largest + np.log(size)
+        for j in range(states):
+            before[c, j] /= size
+            state[j] = before[c, j]
+    for c in range(betas.shape[0] - 1, 0, -1):
+        _beta_before(products, logs, c, betas)
+    return total
+
+
+@inner
+def _beta_before(products, logs, c, betas):
+    """The beta after chunk c - 1 from the one after chunk c."""
+    states = logs.shape[0]
+    largest, size = -np.inf, 0.0
+    for i in range(states):
+        betas[c - 1, i] = 0
+        for j in range(states):
+            betas[c - 1, i] += products[i, c, j] * betas[c, j]
+        if betas[c - 1, i] > 0:
+            largest = max(largest, logs[i, c])
+    for i in range(states):
+        if betas[c - 1, i] > 0:
+            betas[c - 1, i] *= np.exp(logs[i, c] - largest)
+        size = max(size, betas[c - 1, i])
+    for i in range(states):
+        betas[c - 1, i] /= size
 
 
 @inner

@@ -20,6 +20,11 @@ kernel = numba.njit(cache=True, error_model="numpy", _nrt=False)
 inner = numba.njit(cache=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
+def square_of(dtype):
+    """Numbers in 64 bytes."""
+    return 512 // dtype.bitwidth
+
+
 class Vector(types.Type):
     """WIDTH elements of `dtype`, held in registers."""
 
@@ -252,11 +257,39 @@ def put(typing, array, offset, value):
 
 
 @intrinsic
-def transpose(typing, source, offsets, first, shift, target, to):
-    """WIDTH stretches of WIDTH elements, beginning at offsets[first + r] + shift, as columns of rows LANES apart at `to`.
+def expect(typing, array, offset):
+    """Ask for the cache line of one element, to be written soon."""
 
-    Four rounds of the perfect shuffle: interleave the first half of the rows with the second.
-    """
+    def code(context, builder, signature, args):
+        place = builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
+        place = builder.bitcast(place, ir.IntType(8).as_pointer())
+        whole = ir.IntType(32)
+        fetch = builder.module.declare_intrinsic(
+            "llvm.prefetch", [place.type], ir.FunctionType(ir.VoidType(), [place.type, *[whole] * 3])
+        )
+        builder.call(fetch, [place, whole(1), whole(3), whole(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
+
+
+def _transposed(builder, rows):
+    """Rounds of the perfect shuffle: interleave the first half of the rows with the second."""
+    wide = len(rows)
+    half = wide // 2
+    masks = [
+        ir.Constant(ir.VectorType(ir.IntType(32), wide), [k // 2 + begin + (k % 2) * wide for k in range(wide)])
+        for begin in (0, half)
+    ]
+    for _ in range(wide.bit_length() - 1):
+        pairs = [(rows[i], rows[i + half]) for i in range(half)]
+        rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
+    return rows
+
+
+@intrinsic
+def transpose(typing, source, offsets, first, shift, target, to):
+    """WIDTH stretches of WIDTH elements, beginning at offsets[first + r] + shift, as columns of rows LANES apart at `to`."""
 
     def code(context, builder, signature, args):
         places = context.make_array(signature.args[1])(context, builder, args[1]).data
@@ -266,17 +299,37 @@ def transpose(typing, source, offsets, first, shift, target, to):
             row = builder.load(_pointer(context, builder, signature.args[0], args[0], builder.add(place, args[3])))
             row.align = source.dtype.bitwidth // 8
             rows.append(row)
-        half = WIDTH // 2
-        masks = [
-            ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [k // 2 + begin + (k % 2) * WIDTH for k in range(WIDTH)])
-            for begin in (0, half)
-        ]
-        for _ in range(4):
-            pairs = [(rows[i], rows[i + half]) for i in range(half)]
-            rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
-        for r, row in enumerate(rows):
+        for r, row in enumerate(_transposed(builder, rows)):
             at = builder.add(args[5], ir.IntType(64)(r * LANES))
             builder.store(row, _pointer(context, builder, signature.args[4], args[4], at)).align = source.dtype.bitwidth // 8
         return context.get_dummy_value()
 
     return types.void(source, offsets, types.intp, types.intp, target, types.intp), code
+
+
+@intrinsic
+def scatter(typing, source, at, target, places, first, shift):
+    """A square of `source`, its rows LANES apart from `at`, into `target`: column r to places[first + r] + shift onwards.
+
+    The square is as wide as `square_of` says: then it fits the registers and each column is a cache line.
+    """
+    wide = square_of(source.dtype)
+
+    def code(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        out = context.make_array(signature.args[2])(context, builder, args[2]).data
+        spots = context.make_array(signature.args[3])(context, builder, args[3]).data
+        row = ir.VectorType(data.type.pointee, wide).as_pointer()
+        rows = []
+        for r in range(wide):
+            rows.append(
+                builder.load(builder.bitcast(builder.gep(data, [builder.add(args[1], ir.IntType(64)(r * LANES))]), row))
+            )
+            rows[-1].align = source.dtype.bitwidth // 8
+        for r, column in enumerate(_transposed(builder, rows)):
+            place = builder.load(builder.gep(spots, [builder.add(args[4], ir.IntType(64)(r))]))
+            pointer = builder.bitcast(builder.gep(out, [builder.add(place, args[5])]), row)
+            builder.store(column, pointer).align = source.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, places, types.intp, types.intp), code

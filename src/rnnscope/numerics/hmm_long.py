@@ -16,8 +16,9 @@ from rnnscope.numerics.hmm_kernels_lanes import LANES, WIDTH
 from rnnscope.numerics.hmm_passes import Emissions, Rows
 
 Array = np.ndarray
-SHORTEST = 64 * LANES
+SHORTEST = 8 * LANES
 _SCAN_STATES = 6
+_STEPS_WORTH_CUTTING = 512
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,12 @@ class Layout:
 
 
 def divide(lengths: Integer[Array, " N"]) -> tuple[Int[Array, " A"], Int[Array, " B"]]:
-    """Numbers of the sequences to run as they are, and of those to cut: long ones that are too few to fill the lanes."""
+    """Numbers of the sequences to run as they are, and of those to cut: long ones that are too few to fill the lanes.
+
+    Cutting costs as much as some hundreds of steps, once a sequence; in lanes all are done in the time of the longest.
+    """
     long = np.asarray(lengths) >= SHORTEST
-    if long.sum() >= LANES // 2:
+    if long.sum() >= min(LANES // 2, np.max(lengths, initial=0) // _STEPS_WORTH_CUTTING + 1):
         long[:] = False
     return np.flatnonzero(~long), np.flatnonzero(long)
 
@@ -77,15 +81,15 @@ def layouts(emissions: Emissions, lengths: Array, initial: Array, matrix: Array,
 def log_likelihood(emissions: Emissions, sequence: int, length: int, initial: Array, matrix: Array) -> float:
     """log p(x) of one long sequence; -inf if it is or looks impossible."""
     if emissions.num_states > _SCAN_STATES:
-        return walk(emissions, sequence, length, initial, matrix, length, False)[1]
+        return walk(emissions, sequence, length, initial, matrix, np.array([0, length]), False)[1]
     found = _scan(emissions, sequence, length, _chunks(emissions, sequence, length), initial, matrix, False)
     return -np.inf if found is None else found[2]
 
 
 def _chunks(emissions: Emissions, sequence: int, length: int) -> Rows:
-    size = -(-length // LANES)
-    starts = np.arange(LANES) * size
-    return hmm_passes.rows_of(sequence * emissions.num_steps + starts, np.minimum(size, length - starts))
+    size, more = divmod(length, LANES)
+    lengths = size + (np.arange(LANES) < more)
+    return hmm_passes.rows_of(sequence * emissions.num_steps + np.cumsum(lengths) - lengths, lengths)
 
 
 def _scan(
@@ -97,44 +101,28 @@ def _scan(
     final, logs = hmm_passes.forward_rows(emissions, rows, np.ascontiguousarray(prior), matrix)
     totals = final.sum(2, keepdims=True, dtype=np.float64)
     products = final / np.where(totals > 0, totals, 1)
-    before, betas = np.empty((LANES, states)), np.ones((LANES, states))
-    state, total = np.full(states, 1 / states), 0.0
-    for c in range(LANES):
-        largest = logs[:, c].max()
-        if not np.isfinite(largest):
-            return None
-        new = (state * np.exp(logs[:, c] - largest)) @ products[:, c]
-        if not new.sum() > 0:
-            return None
-        total += largest + np.log(new.sum())
-        before[c] = state = new / new.sum()
-    if backward:
-        for c in range(LANES - 1, 0, -1):
-            beta = products[:, c] @ betas[c]
-            level = np.where(beta > 0, logs[:, c], -np.inf)
-            level -= level.max()
-            beta = beta * np.exp(level)
-            betas[c - 1] = beta / beta.max()
-    return before, betas, float(total)
+    before, betas = np.empty((LANES, states)), np.ones((LANES if backward else 0, states))
+    total = hmm_kernels_alone.join_chunks(products, logs, np.full(states, 1 / states), before, betas)
+    return (before, betas if backward else np.ones_like(before), total) if np.isfinite(total) else None
 
 
 def _walk(
     emissions: Emissions, sequence: int, length: int, rows: Rows, initial: Array, matrix: Array, backward: bool
 ) -> tuple[Array, Array, float] | None:
-    states, size = emissions.num_states, int(rows.lengths[0])
-    before, total = walk(emissions, sequence, length, initial, matrix, size, False)
+    states, bounds = emissions.num_states, np.append(0, np.cumsum(rows.lengths))
+    before, total = walk(emissions, sequence, length, initial, matrix, bounds, False)
     betas = np.ones((LANES, states))
     if not np.isfinite(total):
         return None
     if backward:
-        ahead, _ = walk(emissions, sequence, length, np.ones(states), matrix, size, True)
+        ahead, _ = walk(emissions, sequence, length, np.ones(states), matrix, bounds, True)
         betas[:-1] = ahead[1:] @ matrix.T.astype(np.float64)
         betas /= betas.max(1, keepdims=True)
     return before, betas, total
 
 
 def walk(
-    emissions: Emissions, sequence: int, length: int, initial: Array, matrix: Array, chunk: int, reverse: bool
+    emissions: Emissions, sequence: int, length: int, initial: Array, matrix: Array, bounds: Array, reverse: bool
 ) -> tuple[Float[Array, "C S"], float]:
     """States at the ends of chunks and the log likelihood, in float64, one step after the other."""
     states = emissions.num_states
@@ -144,10 +132,10 @@ def walk(
     prior = padded(np.asarray(initial, np.float64), 0.0)
     transition = padded((matrix.T if reverse else matrix).astype(np.float64), 0.0)
     every = hmm_passes.rescale_every(emissions, matrix.astype(np.float64))
-    marks = np.zeros((LANES, len(prior)))
+    marks = np.zeros((len(bounds) - 1, len(prior)))
     row, state, new = np.zeros_like(prior), np.zeros_like(prior), np.zeros_like(prior)
     total = hmm_kernels_alone.forward_alone(
-        codes, table, values, prior, transition.reshape(-1), every, reverse, chunk, row, state, new, marks
+        codes, table, values, prior, transition.reshape(-1), every, reverse, bounds, row, state, new, marks
     )
     totals = marks.sum(1, keepdims=True)
     return marks[:, :states] / np.where(totals > 0, totals, 1), float(total)

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int, Integer
 
 from rnnscope.numerics import hmm_kernels_alone, hmm_kernels_viterbi, hmm_long, hmm_passes
 from rnnscope.numerics.hmm_kernels_lanes import LANES
-from rnnscope.numerics.hmm_passes import Emissions
+from rnnscope.numerics.hmm_passes import Emissions, room
 
 Array = np.ndarray
 _SOURCE_BYTES = 2**25
@@ -47,9 +47,9 @@ def _in_lanes(emissions: Emissions, rows: hmm_passes.Rows, initial: Array, matri
     every = _LOWER_EVERY if dtype == np.float32 else 0
     hmm_kernels_viterbi.viterbi(
         *hmm_passes.packed_source(emissions, rows, table), rows.starts, rows.lengths, initial, matrix, every, stretch,
-        hmm_passes.work_room(emissions, dtype), np.zeros(2 * size, dtype),
-        np.empty((rows.longest // stretch + 1) * size, dtype), np.zeros(LANES),
-        np.empty(stretch * size, _source_type(states)), np.zeros(LANES, np.int64), log_prob, out,
+        hmm_passes.work_room(emissions, dtype), room(2 * size, dtype),
+        room((rows.longest // stretch + 1) * size, dtype), room(LANES, np.float64),
+        room(stretch * size, _source_type(states)), np.zeros(LANES, np.int64), log_prob, out,
     )  # fmt: skip
     return rows.restore(log_prob)
 
