@@ -10,7 +10,21 @@ import pytest
 # Not the whole package. `core.spec` says `typing.Self`, which beartype accepts only where it decorates the class itself;
 # `numerics.kernels` is compiled by numba, which cannot read decorated functions; and the modules above these pass whole
 # numbers where `float` is written, which Python allows and beartype does not.
-CORE = ("driven", "errors", "forecast", "interfaces", "loops", "random", "series", "step_data", "system", "windows", "jacobians", "equilibria", "piecewise")
+CORE = (
+    "driven",
+    "errors",
+    "forecast",
+    "interfaces",
+    "loops",
+    "random",
+    "series",
+    "step_data",
+    "system",
+    "windows",
+    "jacobians",
+    "equilibria",
+    "piecewise",
+)
 NUMERICS = (
     "backpropagation",
     "batched",

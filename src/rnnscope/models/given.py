@@ -19,7 +19,7 @@ class GivenWeights(ModelSpec):
         nonlinearity: of a plain RNN, which its weights do not tell. prefix: of the module, where the file holds several.
     """
 
-    path: str
+    path: str = ""
     part: str = "network"
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     prefix: str | None = None

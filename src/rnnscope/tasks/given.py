@@ -47,8 +47,8 @@ class Noise(TaskSpec):
     Fields: input_size, output_size: of the network. num_steps: per sequence. input_sd: of the noise. notes: for the report.
     """
 
-    input_size: Positive
-    output_size: Positive
+    input_size: Positive = 1
+    output_size: Positive = 1
     num_steps: Positive = 200
     input_sd: NonNegativeFloat = 1.0
     notes: tuple[str, ...] = ()

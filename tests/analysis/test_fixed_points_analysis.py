@@ -1,0 +1,187 @@
+"""What the analysis of fixed points says, draws and writes."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import rnnscope as rs
+from analysed import as_trained, check_findings, driven, forecasting, look, network, network_for, noise, state_of
+from rnnscope.analysis.fixed_points import SHOWN, FixedPointSearch
+from rnnscope.core.random import Streams
+
+SMALL = FixedPointSearch(num_starts=60, num_sequences=6)
+
+
+def latches(count: int) -> rs.System:
+    """tanh(2 h + x) in every unit: 3^n fixed points, of which 2^n are stable."""
+    return driven(lambda h, x: torch.tanh(2 * h + x), count, count)
+
+
+def turning(modulus: float, angle: float) -> rs.System:
+    """A spiral around 0."""
+    cos, sin = modulus * math.cos(angle), modulus * math.sin(angle)
+    matrix = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+    return driven(lambda h, x: h @ matrix.T + 0.1 * x, 2, 1)
+
+
+def test_a_latch_has_two_memories_and_a_saddle_between_them(tmp_path: Path) -> None:
+    found = look(SMALL, latches(1), noise())
+    told = check_findings(SMALL, found, tmp_path)
+    first, *rest = found.statements
+    assert first.startswith("Run with its input held at zero, the network has 3 fixed points from 60 starts")
+    assert "2 stable, 1 with 1 unstable direction" in first
+    metrics = told["metrics"]
+    assert (metrics["num_fixed_points"], metrics["num_stable"], metrics["starts"]) == (3, 2, 60)
+    assert metrics["map"] == "with its input held at zero"
+    assert metrics["largest_residual"] <= 1e-12
+    assert "The 2 stable points give 2 different outputs (further than 0.1 of the range apart)." in rest
+    point = float(found.arrays["points"].max())
+    assert point == pytest.approx(0.957504, abs=1e-6)  # tanh 2h = h
+    slope = 2 * (1 - point**2)
+    assert f"a time constant of at most {-1 / math.log(slope):.3g} steps" in rest[0]
+    assert f"the largest residual is {metrics['largest_residual']:.1e}; 60 starts" in rest[-1]
+    assert f"{metrics['restarts']} restarts" in rest[-1]
+    (table,) = told["tables"]
+    assert [row["values"]["kind"] for row in table["rows"]] == ["attractor", "attractor", "repeller"]
+    assert [row["values"]["unstable"] for row in table["rows"]] == [0, 0, 1]
+    assert table["rows"][2]["values"]["time"] == pytest.approx(-1 / math.log(2))
+    assert told["figures"] == ["portrait", "eigenvalues"]
+
+
+def test_a_held_input_moves_the_points() -> None:
+    found = look(SMALL.but(input=(2.0,)), latches(1), noise())
+    assert found.metrics["num_fixed_points"] == 1
+    assert found.arrays["held"].tolist() == [2.0]
+    assert "held at (2), the network has 1 fixed point from" in found.statements[0]
+
+
+def test_stable_points_that_say_the_same_are_counted_once() -> None:
+    def first(h: Tensor) -> Tensor:
+        return h[..., :1]
+
+    system = rs.System(lambda h, x: torch.tanh(2 * h + x), 2, 2, readout=first, output_size=1, dtype=torch.float64)
+    found = look(SMALL, system, noise(2))
+    assert "The 4 stable points give 2 different outputs (further than 0.1 of the range apart)." in found.statements
+
+
+def test_a_spiral_tells_how_long_a_turn_takes(tmp_path: Path) -> None:
+    found = look(SMALL, turning(0.9, 0.3), noise())
+    told = check_findings(SMALL, found, tmp_path)
+    assert any(f"once in {2 * math.pi / 0.3:.3g} steps" in s for s in found.statements)
+    assert told["tables"][0]["rows"][0]["values"]["period"] == f"{2 * math.pi / 0.3:.3g}"
+    assert told["tables"][0]["rows"][0]["values"]["modulus"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_network_without_fixed_points_says_so_and_is_drawn(size: int, tmp_path: Path) -> None:
+    found = look(SMALL, driven(lambda h, x: h + 1.0, size), noise())
+    told = check_findings(SMALL, found, tmp_path)
+    assert found.statements[0].startswith("Run with its input held at zero: no fixed point found from 60 starts")
+    assert len(found.statements) == 1
+    assert (told["metrics"]["num_fixed_points"], told["metrics"]["largest_residual"]) == (0, None)
+    assert told["tables"] == []
+    assert told["arrays"]["points"] == [0, size]
+    assert "eigenvalues" not in told["figures"]
+
+
+def test_a_plane_on_which_one_unit_never_rests_is_drawn(tmp_path: Path) -> None:
+    system = driven(lambda h, x: torch.stack([h[:, 0] + 1, 0.5 * h[:, 1] + x[:, 0]], 1), 2)
+    told = check_findings(SMALL, look(SMALL, system, noise()), tmp_path)
+    assert told["figures"] == ["portrait"]
+
+
+def test_a_line_of_points_is_no_count(tmp_path: Path) -> None:
+    system = driven(lambda h, x: torch.stack([h[:, 0] + x[:, 0], 0.5 * h[:, 1]], 1), 2)
+    search = SMALL.but(num_starts=100)
+    found = look(search, system, noise())
+    told = check_findings(search, found, tmp_path)
+    assert told["metrics"]["is_continuum"]
+    assert "samples of a continuous set" in found.statements[0]
+    assert found.statements[1].startswith("No count is meaningful")
+    assert len(found.statements) == 2
+    assert len(told["tables"][0]["rows"]) == SHOWN
+    assert f"The first {SHOWN} of {told['metrics']['num_fixed_points']}." in told["tables"][0]["note"]
+    assert all(row["values"]["time"] is None for row in told["tables"][0]["rows"])  # marginal: neither decay nor growth
+
+
+def test_more_points_than_a_table_holds(tmp_path: Path) -> None:
+    search = FixedPointSearch(num_starts=300, num_sequences=6)
+    found = look(search, latches(4), noise(4))
+    told = check_findings(search, found, tmp_path)
+    assert (told["metrics"]["num_fixed_points"], told["metrics"]["num_stable"]) == (81, 16)
+    assert told["metrics"]["index_sum"] == 1 - 0 * len(told["figures"])
+    rows = told["tables"][0]["rows"]
+    assert len(rows) == SHOWN
+    assert [row["values"]["unstable"] for row in rows[:17]] == [0] * 16 + [1]
+    assert told["figures"] == ["flow", "space", "eigenvalues"]
+    assert "The 16 stable points give 16 different outputs" in " ".join(found.statements)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hidden", "figures"),
+    [
+        ("gru", 1, ["portrait"]),
+        ("gru", 2, ["portrait"]),
+        ("lstm", 1, ["portrait"]),
+        ("tanh", 3, ["flow", "space"]),
+        ("relu", 3, ["flow", "space"]),
+        ("lstm", 8, ["flow", "space"]),
+        ("gru", 16, ["flow", "space"]),
+    ],
+)
+def test_networks_of_every_size_are_drawn(kind: str, hidden: int, figures: list[str], tmp_path: Path) -> None:
+    found = look(SMALL, network(kind, 2, hidden, 1), noise(2))
+    told = check_findings(SMALL, found, tmp_path)
+    assert told["metrics"]["num_fixed_points"] >= 1
+    assert told["figures"] == [*figures, "eigenvalues"]
+    assert told["arrays"]["eigenvalues_real"] == told["arrays"]["points"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"covariates": 1, "differences": 2}, {"head": "gaussian"}], ids=str)
+def test_closed_loops_are_searched(fields: dict[str, Any], tmp_path: Path) -> None:
+    data = forecasting(**fields)
+    found = look(SMALL, network_for(data), data)
+    told = check_findings(SMALL, found, tmp_path)
+    assert "with its outputs fed back" in found.statements[0]
+    seen = found.results["view"]
+    points = torch.from_numpy(found.arrays["points"])
+    if len(points):
+        moved = seen.map.step(points, points.new_zeros(len(points), 0))
+        assert float((moved - points).abs().max()) <= 1e-10
+    assert told["metrics"]["map"] == seen.words
+
+
+def test_the_mean_of_the_data_can_be_held() -> None:
+    found = look(SMALL.but(input="mean", loop="open"), network("gru", 2, 3, 1), noise(2))
+    assert "held at the mean of the data" in found.statements[0]
+    assert found.arrays["held"].any()
+
+
+def test_an_untouched_dead_network_is_drawn(tmp_path: Path) -> None:
+    model = network("relu", 1, 4, 1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    found = look(SMALL, model, noise())
+    told = check_findings(SMALL, found, tmp_path)
+    assert told["metrics"]["num_fixed_points"] == 1
+    assert found.arrays["points"].tolist() == [[0.0] * 4]
+
+
+def test_the_same_seed_gives_the_same_findings_and_the_model_stays() -> None:
+    data = forecasting()
+    model = network_for(data, "lstm").train()
+    before = state_of(model)
+    one, other = (look(SMALL, model, data) for _ in range(2))
+    assert state_of(model) == before
+    assert one.statements == other.statements
+    assert all((one.arrays[k] == other.arrays[k]).all() for k in ("points", "num_unstable"))
+
+
+def test_the_number_of_starts_falls_with_the_size() -> None:
+    found = FixedPointSearch(num_sequences=4).run(as_trained(network("tanh", 1, 3, 1)), noise(), Streams(0))
+    assert found.metrics["starts"] == 1024
