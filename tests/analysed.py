@@ -51,7 +51,9 @@ def driven(step: Any, size: int = 1, inputs: int = 1, **more: Any) -> rs.System:
     return rs.System(step, size, inputs, **{"initial": start, "dtype": torch.float64, **more})
 
 
-def network(kind: str, inputs: int, hidden: int, outputs: int, layers: int = 1, *, seed: int = 0, **more: Any) -> RecurrentSystem:
+def network(
+    kind: str, inputs: int, hidden: int, outputs: int, layers: int = 1, *, seed: int = 0, **more: Any
+) -> RecurrentSystem:
     """A network with uniform weights, in evaluation mode."""
     rng = torch.Generator().manual_seed(seed)
     system = recurrent_system(kind, inputs, hidden, outputs, layers, **more)  # type: ignore[arg-type]
@@ -121,4 +123,8 @@ def state_of(model: torch.nn.Module) -> dict[str, Any]:
         found[name] = (value.dtype, value.numpy().tobytes())
     for name, parameter in model.named_parameters():
         found[f"gradient of {name}"] = (parameter.requires_grad, parameter.grad is None)
-    return found | {"threads": torch.get_num_threads(), "gradients": torch.is_grad_enabled(), "default": torch.get_default_dtype()}
+    return found | {
+        "threads": torch.get_num_threads(),
+        "gradients": torch.is_grad_enabled(),
+        "default": torch.get_default_dtype(),
+    }

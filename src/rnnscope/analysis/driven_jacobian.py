@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from rnnscope.core.jacobians import state_jacobians
 from rnnscope.core.system import DynamicalSystem
-from rnnscope.dynamics.jacobians import state_jacobians
 
 
 @dataclass(frozen=True)

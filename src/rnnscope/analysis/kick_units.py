@@ -14,8 +14,8 @@ from torch import Tensor
 from rnnscope.analysis.unit_gain import InputGain, Switching, UnitGain, switching
 from rnnscope.core.driven import symbol_shares
 from rnnscope.core.errors import DataError
+from rnnscope.core.jacobians import input_jacobians, state_jacobians
 from rnnscope.core.system import DynamicalSystem
-from rnnscope.dynamics.jacobians import input_jacobians, state_jacobians
 
 
 @dataclass(frozen=True)

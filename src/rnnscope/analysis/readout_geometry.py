@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rnnscope.core.errors import DataError
+from rnnscope.core.jacobians import readout_jacobians
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.dynamics.components import PrincipalComponents, principal_components
-from rnnscope.dynamics.jacobians import readout_jacobians
 
 
 def readout_matrix(system: DynamicalSystem, states: Float[Tensor, "N S"]) -> tuple[Float[Tensor, "Y S"], float]:

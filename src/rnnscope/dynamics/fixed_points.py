@@ -226,7 +226,7 @@ class _Search:
         return torch.cat(parts)
 
     @torch.no_grad()
-    def _relaxed(self, states: Float[Tensor, "N S"]) -> Float[Tensor, "N U"]:
+    def _relaxed(self, states: Float[Tensor, "N S"]) -> Float[Tensor, "M U"]:
         """Where the system itself goes from states: near stable points that are narrow in the eyes of Newton's method."""
         inputs = self.held.expand(len(states), -1)
         for _ in range(RELAXATION):
