@@ -96,7 +96,7 @@ def check_findings(analysis: AnalysisSpec, findings: Findings, folder: Path, *, 
     assert findings.statements
     for sentence in findings.statements:
         assert sentence == sentence.strip()
-        assert sentence[0].isupper(), sentence
+        assert not sentence[0].islower(), sentence
         assert sentence.endswith("."), sentence
         assert ".." not in sentence, sentence
         assert " nan" not in sentence, sentence

@@ -62,6 +62,7 @@ _PUBLIC = {
     "backpropagate": "rnnscope.numerics.backpropagation",
     "FixedPointSearch": "rnnscope.analysis.fixed_points",
     "AttractorMap": "rnnscope.analysis.attractors",
+    "Bifurcations": "rnnscope.analysis.bifurcations",
     "LyapunovExponents": "rnnscope.analysis.lyapunov",
     "Memory": "rnnscope.analysis.memory",
     "StateSpace": "rnnscope.analysis.state_space",
@@ -119,6 +120,7 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from rnnscope.analysis.attractors import AttractorMap as AttractorMap
+    from rnnscope.analysis.bifurcations import Bifurcations as Bifurcations
     from rnnscope.analysis.fixed_points import FixedPointSearch as FixedPointSearch
     from rnnscope.analysis.lyapunov import LyapunovExponents as LyapunovExponents
     from rnnscope.analysis.memory import Memory as Memory

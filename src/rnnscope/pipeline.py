@@ -226,7 +226,11 @@ def choose_analyses(
     kinds = {type(a) for a in own.values()}
     known = {**own, **{n: resolve("analysis", n)() for n in ANALYSES if resolve("analysis", n) not in kinds}}
     if names is None:
-        return {name: analysis for name, analysis in known.items() if not analysis.obstacle(model, data)}
+        return {
+            name: analysis
+            for name, analysis in known.items()
+            if (analysis.routine or name in own) and not analysis.obstacle(model, data)
+        }
     chosen: dict[str, AnalysisSpec] = {}
     for name in names:
         if name not in known:

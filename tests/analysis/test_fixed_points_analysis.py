@@ -71,9 +71,22 @@ def test_stable_points_that_say_the_same_are_counted_once() -> None:
 def test_a_spiral_tells_how_long_a_turn_takes(tmp_path: Path) -> None:
     found = look(SMALL, turning(0.9, 0.3), noise())
     told = check_findings(SMALL, found, tmp_path)
-    assert any(f"once in {2 * math.pi / 0.3:.3g} steps" in s for s in found.statements)
+    assert f"Around it the state turns in the leading direction, once in {2 * math.pi / 0.3:.3g} steps." in found.statements
     assert told["tables"][0]["rows"][0]["values"]["period"] == f"{2 * math.pi / 0.3:.3g}"
     assert told["tables"][0]["rows"][0]["values"]["modulus"] == pytest.approx(0.9)
+
+
+def test_of_several_spirals_the_one_reached_most_often_is_told() -> None:
+    def step(h: Tensor, x: Tensor) -> Tensor:
+        """Two wells along the first unit; the others turn around 0 at 0.9 of their length."""
+        turned = 0.9 * torch.stack([0.8 * h[:, 1] - 0.6 * h[:, 2], 0.6 * h[:, 1] + 0.8 * h[:, 2]], 1)
+        return torch.cat([torch.tanh(1.2 * h[:, :1] + x), turned], 1)
+
+    found = look(SMALL, driven(step, 3), noise())
+    assert found.metrics["num_fixed_points"] == 3
+    turn = 2 * math.pi / math.acos(0.8)
+    words = f"Around 2 of the 3 points the state turns in the leading direction, around the one of these reached most often once in {turn:.3g} steps."
+    assert words in found.statements
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -113,7 +126,6 @@ def test_more_points_than_a_table_holds(tmp_path: Path) -> None:
     found = look(search, latches(4), noise(4))
     told = check_findings(search, found, tmp_path)
     assert (told["metrics"]["num_fixed_points"], told["metrics"]["num_stable"]) == (81, 16)
-    assert told["metrics"]["index_sum"] == 1 - 0 * len(told["figures"])
     rows = told["tables"][0]["rows"]
     assert len(rows) == SHOWN
     assert [row["values"]["unstable"] for row in rows[:17]] == [0] * 16 + [1]

@@ -84,10 +84,9 @@ def _statements(found: FixedPoints, seen: View, outputs: Tensor) -> Iterator[str
     turning = [i for i, kind in enumerate(found.kinds) if kind.startswith("spiral")]
     if turning:
         period = float(rotation_periods(found.eigenvalues[turning[0], :1]))
-        yield (
-            f"{len(turning)} of them turn{'s' if len(turning) == 1 else ''} in {'its' if len(turning) == 1 else 'their'} leading "
-            f"direction; the one reached most often once in {period:.3g} steps."
-        )
+        where = "Around it" if len(found) == 1 else f"Around {len(turning)} of the {len(found)} points"
+        which = "" if len(turning) == 1 else "around the one of these reached most often "
+        yield f"{where} the state turns in the leading direction, {which}once in {period:.3g} steps."
     yield (
         f"Evidence: the largest residual is {float(found.residual.max()):.1e}; {found.searched} starts from visited states and "
         f"{found.restarts} restarts between what was found, of which {found.failed} ended nowhere."

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -385,7 +385,13 @@ class Findings:
 
 
 class AnalysisSpec(Spec, ABC):
-    """A look at what a trained model learned."""
+    """A look at what a trained model learned.
+
+    Attributes:
+        routine: whether it belongs to the analyses that run when none is named.
+    """
+
+    routine: ClassVar[bool] = True
 
     def obstacle(self, model: SequenceModel, data: TrainingData) -> str:
         """Why this analysis does not apply to such a model and such data; empty where it does."""

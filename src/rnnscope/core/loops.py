@@ -259,7 +259,7 @@ class WithNoise(DynamicalSystem):
         return self.system.readout(state)
 
 
-def release_input(system: DynamicalSystem, input: Float[Tensor, " X"]) -> tuple[DynamicalSystem, Float[Tensor, " X"]]:
+def release_input(system: DynamicalSystem, input: Float[Tensor, " E"]) -> tuple[DynamicalSystem, Float[Tensor, " X"]]:
     """The system inside `HoldInput` and the input held there; others as they are."""
     while isinstance(system, HoldInput):
         system, input = system.system, system.get_buffer("held")
