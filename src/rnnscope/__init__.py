@@ -108,6 +108,7 @@ _PUBLIC = {
     "to_hmmlearn": "rnnscope.markov.interchange",
     "sinkhorn_divergence": "rnnscope.numerics.transport",
     "match_sequences": "rnnscope.numerics.matching",
+    "reconstruction_scores": "rnnscope.numerics.reconstruction",
     "RnnscopeError": "rnnscope.core.errors",
     "ConfigError": "rnnscope.core.errors",
     "DataError": "rnnscope.core.errors",
@@ -185,6 +186,7 @@ if TYPE_CHECKING:
     from rnnscope.models.wrap import as_system
     from rnnscope.numerics.backpropagation import backpropagate as backpropagate
     from rnnscope.numerics.matching import match_sequences
+    from rnnscope.numerics.reconstruction import reconstruction_scores
     from rnnscope.numerics.transport import sinkhorn_divergence
     from rnnscope.results import Run, open_run
     from rnnscope.tasks.flip_flop import FlipFlop

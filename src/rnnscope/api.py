@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnscope.core.errors import ConfigError
+from rnnscope.core.errors import ConfigError, unknown_name
 from rnnscope.core.interfaces import AnalysisSpec
 from rnnscope.core.random import Streams
 from rnnscope.evaluation.unscored import Unscored
@@ -72,8 +72,6 @@ def only_models(experiment: Experiment, names: list[str] | None) -> Experiment:
     """The experiment with some of its models."""
     if not names:
         return experiment
-    from rnnscope.core.errors import unknown_name
-
     for name in names:
         if name not in experiment.models:
             raise unknown_name("model", name, experiment.models)
@@ -123,8 +121,11 @@ def analyses_for(
         model: which; the first when None. names: of analyses; all that apply when None.
         assignments: "field=value" for the one analysis named, or "analysis.field=value".
     """
+    name = model or next(iter(experiment.models))
+    if name not in experiment.models:
+        raise unknown_name("model", name, experiment.models)
     data = experiment.task.prepare(Streams(experiment.seed))
-    spec = experiment.models[model or next(iter(experiment.models))]
+    spec = experiment.models[name]
     built = spec.build(data.signature, Streams(experiment.seed).at("init").torch())
     chosen = choose_analyses(experiment.analyses, built, data, names)
     paths = []

@@ -51,6 +51,7 @@ ANALYSES = {
     "lyapunov": "rnnscope.analysis.lyapunov:LyapunovExponents",
     "memory": "rnnscope.analysis.memory:Memory",
     "state_space": "rnnscope.analysis.state_space:StateSpace",
+    "reconstruction": "rnnscope.analysis.reconstruction:Reconstruction",
     "bifurcations": "rnnscope.analysis.bifurcations:Bifurcations",
     "reverse_engineering": "rnnscope.analysis.reverse_engineering:ReverseEngineering",
 }

@@ -84,8 +84,9 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row per model, repeat and epoch."""
-        return pd.read_csv(io.StringIO(self.folder.read_text("history.csv")))
+        """One row per model, repeat and epoch; none where nothing was trained."""
+        text = self.folder.read_text("history.csv")
+        return pd.read_csv(io.StringIO(text if text.strip() else "model,repeat,epoch\n"))
 
     @cached_property
     def findings(self) -> dict[str, np.ndarray]:
@@ -169,8 +170,9 @@ class Run:
                     kept.setdefault(int(number), {})[parameter] = tensor
         training = self.metrics["models"][name]["training"]
         own = training["repeats"][repeat]
+        score = float("nan") if own["score"] is None else own["score"]
         outcome = TrainingOutcome(
-            own["reason"], own["epoch"], own["score"], training["criterion"], own["seconds"], dict(sorted(kept.items()))
+            own["reason"], own["epoch"], score, training["criterion"], own["seconds"], dict(sorted(kept.items()))
         )
         return as_trained(name, repeat, model, History(columns, outcome))
 

@@ -37,11 +37,23 @@ def test_two_wells_share_the_starts(tmp_path: Path) -> None:
 
 
 def test_a_flip_is_a_cycle_of_two(tmp_path: Path) -> None:
-    found = look(SMALL, driven(lambda h, x: -torch.tanh(2 * h + x), 2), noise())
+    found = look(SMALL, driven(lambda h, x: -torch.tanh(2 * h + x)), noise())
+    check_findings(SMALL, found, tmp_path)
+    assert found.statements[0].endswith("the network settles: a cycle of period 2 steps (100 %).")
+    assert found.metrics["attractors"][0]["period"] == 2
+
+
+def test_two_units_that_flip_do_so_together_or_in_turn(tmp_path: Path) -> None:
+    found = look(SMALL, driven(lambda h, x: -torch.tanh(2 * h + x), 2, 2), noise(2))
     told = check_findings(SMALL, found, tmp_path)
-    assert "a cycle of period 2 steps" in found.statements[0]
-    assert told["metrics"]["attractors"][0]["period"] == 2
+    assert "settles on one of 2 sets: 2 cycles of period 2 steps (" in found.statements[0]
     assert told["figures"] == ["basins", "outputs"]
+
+
+def test_a_drift_is_not_taken_for_chaos() -> None:
+    found = look(SMALL.but(num_starts=4, max_sets=1), driven(lambda h, x: torch.stack([h[:, 0] + h[:, 1], h[:, 1]], 1), 2), noise())
+    assert "chaotic" not in found.statements[0]
+    assert "an undetermined set" in found.statements[0]
 
 
 def test_a_motion_at_its_own_pace_is_a_circle(tmp_path: Path) -> None:
@@ -129,7 +141,7 @@ def test_networks_of_every_size_are_drawn(kind: str, hidden: int, figures: list[
     assert check_findings(SMALL, found, tmp_path)["figures"] == figures
 
 
-@pytest.mark.parametrize("fields", [{}, {"covariates": 1, "differences": 2}, {"head": "gaussian"}], ids=str)
+@pytest.mark.parametrize("fields", [{}, {"covariates": 1}, {"head": "gaussian"}], ids=str)
 def test_closed_loops_settle(fields: dict[str, Any], tmp_path: Path) -> None:
     data = forecasting(**fields)
     found = look(SMALL, network_for(data), data)

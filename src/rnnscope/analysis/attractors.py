@@ -5,6 +5,7 @@ from typing import Any
 
 from rnnscope.analysis.figures_attractors import basin_figure, output_figure
 from rnnscope.analysis.view import HeldInput, Loop, View, view
+from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, Table, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegativeFloat, Positive
@@ -49,7 +50,7 @@ class AttractorMap(AnalysisSpec):
         arrays = {"starts": found.starts.numpy(), "labels": found.labels.numpy()}
         arrays |= {f"points_{i}": a.points.numpy() for i, a in enumerate(found.attractors)}
         return Findings(
-            tuple(_statements(found, seen)),
+            tuple(_statements(found, seen, _clock(data))),
             metrics,
             arrays,
             (_table(found),) if found.attractors else (),
@@ -71,7 +72,14 @@ def period_of(one: Attractor) -> float | None:
     return one.settled.steps_per_turn if isinstance(one.settled, InvariantCircle) else None
 
 
-def _statements(found: Attractors, seen: View) -> Iterator[str]:
+def _clock(data: TrainingData) -> str:
+    """What one step is, in words, where the task says so and it is not simply one."""
+    if not isinstance(data, ForecastData) or data.sampling_interval is None:
+        return ""
+    return f"One step is {data.sampling_interval:g} in the units of '{data.time_label}'."
+
+
+def _statements(found: Attractors, seen: View, clock: str) -> Iterator[str]:
     total = len(found.starts)
     if not found.attractors:
         yield f"Run {seen.words}, every one of {total} starts diverged: the network has no bounded motion there."
@@ -80,6 +88,8 @@ def _statements(found: Attractors, seen: View) -> Iterator[str]:
     yield f"Run {seen.words} from {total} starts, the network settles{many}: {_brief(found)}."
     for one in found.attractors[:6]:
         yield f"{one.summary[0].upper()}{one.summary[1:]}."
+    if clock and any(period_of(one) for one in found.attractors if one.kind != "point"):
+        yield clock
     if found.share_diverged:
         yield f"{100 * found.share_diverged:.0f} % of the starts diverged."
     if found.share_unexamined:

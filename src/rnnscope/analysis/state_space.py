@@ -28,18 +28,18 @@ class StateSpace(AnalysisSpec):
         found = trajectories(seen.system, seen.probe.inputs)
         shares = found.components.explained_variance_ratio
         flat = found.states.flatten(0, 1)
-        silent = found.activity_sd < 1e-6 * found.activity_sd.max().clamp_min(1e-12)
-        statements = [f"Driven by the data, {found.summary}.", _leading(shares)]
+        silent = found.is_silent
+        statements = [f"Driven by the data, {found.summary}.", *([_leading(shares)] if found.num_components else [])]
         bounded = float(flat.abs().max()) <= 1
         full = (flat.abs() > SATURATED).double().mean(0)
         if bounded and float(full.mean()) > 0.01:
             statements.append(f"Units are saturated (|h| > {SATURATED}) {100 * float(full.mean()):.0f} % of the time.")
-        if silent.any():
+        if silent.any() and found.num_components:
             statements.append(f"{int(silent.sum())} of {len(silent)} state variables never move.")
         metrics = {
             "participation_ratio": found.components.participation_ratio,
             "explained_variance_ratio": shares[:10].tolist(),
-            "components_for_95_percent": int((shares.cumsum(0) < 0.95).sum()) + 1,
+            "components_for_95_percent": found.num_components,
             "saturated_share": float(full.mean()) if bounded else None,
             "num_silent": int(silent.sum()),
         }

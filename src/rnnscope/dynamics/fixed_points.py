@@ -14,12 +14,14 @@ from rnnscope.core.jacobians import state_jacobians
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.dynamics.certificate import Certificate, certify
 from rnnscope.dynamics.linear_points import ExactPoints, on_border, solve_regions
-from rnnscope.dynamics.newton import Solved, solve
+from rnnscope.dynamics.newton import KnownRoots, Solved, solve
 from rnnscope.dynamics.stability import Stability, stability
 from rnnscope.dynamics.starts import checked_input, checked_starts, default_starts
 
 SAME_SLOW = 1e-2  # distance, relative to max(1, |u|), within which two minima of the residual are one slow point
 WEAK = (-0.3, -0.1, -0.03, 0.03, 0.1, 0.3)  # steps, relative to max(1, |u|), along weak directions
+FIRST = 192  # starts solved before the others
+MOST_KNOWN = 200  # points whose balls are looked at on the way
 RELAXATION = 200  # steps of the system itself before a restart
 CROWD = 0.25  # share of converged starts that end at points of their own, from which a continuum is suspected
 
@@ -170,20 +172,38 @@ class _Search:
         self.found = torch.empty(0, equation.size, dtype=torch.float64)
         self.counts = torch.empty(0, dtype=torch.long)
         self.resting = self.found
+        self.radii = torch.empty(0, dtype=torch.float64)
         self.failed = self.tried = 0
 
     def run(self, starts: Float[Tensor, "N U"]) -> int:
-        """Solve from more starts; returns how many new points came of it."""
+        """Solve from more starts, the first few apart: the balls of what they find shorten the way of the others."""
         before = len(self.found)
-        solved = solve(self.equation, starts, max_iterations=self.max_iterations, tolerance=self.tolerance)
-        good = self._stands_still(solved)
+        first = FIRST if not before else 0
+        for part in (starts[:first], starts[first:]):
+            if len(part):
+                self._run(part)
+        return len(self.found) - before
+
+    def _run(self, starts: Float[Tensor, "N U"]) -> None:
+        solved = solve(self.equation, starts, max_iterations=self.max_iterations, tolerance=self.tolerance, known=self._known())
+        caught = solved.captured[solved.captured >= 0]
+        self.counts.index_add_(0, caught, torch.ones_like(caught))
+        good = (solved.captured < 0) & self._stands_still(solved)
         self.found, labels = merge(torch.cat([self.found, solved.unknowns[good]]))
         counts = torch.cat([self.counts, torch.ones(int(good.sum()), dtype=torch.long)])
         self.counts = torch.zeros(len(self.found), dtype=torch.long).index_add_(0, labels, counts)
         self.resting, _ = merge(torch.cat([self.resting, solved.unknowns[solved.at_rest]]), SAME_SLOW)
         self.tried += len(starts)
-        self.failed += int((~good & ~solved.at_rest).sum())
-        return len(self.found) - before
+        self.failed += int((~good & ~solved.at_rest & (solved.captured < 0)).sum())
+
+    def _known(self) -> KnownRoots | None:
+        """What is found, with half the radius in which each is certified to be alone; None where there is no such certificate."""
+        if not 0 < len(self.found) <= MOST_KNOWN:
+            return None
+        if len(self.radii) != len(self.found):
+            certificate = certify(self.equation, self.found)
+            self.radii = torch.nan_to_num(0.5 * certificate.uniqueness_radius, nan=0.0)
+        return KnownRoots(self.found, self.radii) if bool((self.radii > 0).any()) else None
 
     def add(self, points: Float[Tensor, "N S"]) -> None:
         """Fixed points known from elsewhere."""

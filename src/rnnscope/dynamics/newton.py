@@ -20,7 +20,7 @@ class Solved:
 
     Attributes:
         unknowns: (N, U). residual: largest |R_i|, (N,). correction: |J⁻¹ R|, the distance that Newton would still go, (N,).
-        converged: residual and correction small. iterations: done, (N,).
+        converged: residual and correction small. iterations: done, (N,). captured: the known root whose ball was entered, -1: none, (N,).
         at_rest: not converged, but at a minimum of |R|: JᵀR = 0 to within `SETTLED` of |R| and the largest |J| on the
             way, in the box where there is one.
     """
@@ -31,11 +31,30 @@ class Solved:
     converged: Bool[Tensor, " N"]
     iterations: Int[Tensor, " N"]
     at_rest: Bool[Tensor, " N"]
+    captured: Int[Tensor, " N"]
+
+
+@dataclass(frozen=True)
+class KnownRoots:
+    """Roots found before, and a ball around each in which it is proved to be the only one: (K, U) and (K,), 0 where nothing is proved."""
+
+    unknowns: Float[Tensor, "K U"]
+    radii: Float[Tensor, " K"]
+
+    def capture(self, unknowns: Float[Tensor, "N U"]) -> Int[Tensor, " N"]:
+        """The root whose ball each row lies in, -1: none."""
+        inside = torch.cdist(unknowns, self.unknowns) < self.radii
+        return torch.where(inside.any(1), inside.double().argmax(1), -1)
 
 
 @torch.no_grad()
 def solve(
-    equation: RestEquation, starts: Float[Tensor, "N U"], *, max_iterations: int = 80, tolerance: float = 1e-12
+    equation: RestEquation,
+    starts: Float[Tensor, "N U"],
+    *,
+    max_iterations: int = 80,
+    tolerance: float = 1e-12,
+    known: KnownRoots | None = None,
 ) -> Solved:
     """Solve R(u) = 0 from many starts.
 
@@ -45,18 +64,43 @@ def solve(
 
     Args:
         starts: u_0, (N, U). max_iterations: of each of the two. tolerance: of the largest |R_i|, relative to max(1, |u|).
+        known: roots found before; a row that enters the ball of one ends there, which saves its last iterations.
 
     Returns:
         `Solved`, row by row as the starts.
     """
-    unknowns = _inside(equation, starts.double().clone())
-    iterations = torch.zeros(len(starts), dtype=torch.long)
-    stuck = _newton(equation, unknowns, iterations, max_iterations, tolerance)
-    resting = _levenberg_marquardt(equation, unknowns, stuck, iterations, max_iterations, tolerance)
-    residual, correction = _evidence(equation, unknowns)
-    size = unknowns.abs().amax(1).clamp_min(1)
-    converged = (residual <= tolerance * size) & (correction <= 1e-6 * size)
-    return Solved(unknowns, residual, correction, converged, iterations, resting & ~converged & torch.isfinite(residual))
+    rows = _Rows(_inside(equation, starts.double().clone()), known)
+    stuck = _newton(equation, rows, max_iterations, tolerance)
+    resting = _levenberg_marquardt(equation, rows.unknowns, stuck, rows.iterations, max_iterations, tolerance)
+    open_rows = (~torch.isfinite(rows.correction)).nonzero()[:, 0]
+    rows.residual[open_rows], rows.correction[open_rows] = _evidence(equation, rows.unknowns[open_rows])
+    size = rows.unknowns.abs().amax(1).clamp_min(1)
+    converged = (rows.residual <= tolerance * size) & (rows.correction <= 1e-6 * size)
+    resting &= ~converged & torch.isfinite(rows.residual)
+    return Solved(rows.unknowns, rows.residual, rows.correction, converged, rows.iterations, resting, rows.captured)
+
+
+class _Rows:
+    """The iterates and what is known of them."""
+
+    def __init__(self, unknowns: Tensor, known: KnownRoots | None) -> None:
+        count = len(unknowns)
+        self.unknowns, self.known = unknowns, known
+        self.iterations = torch.zeros(count, dtype=torch.long)
+        self.captured = torch.full((count,), -1)
+        self.residual = torch.full((count,), torch.inf, dtype=torch.float64)
+        self.correction = self.residual.clone()
+
+    def capture(self, rows: Tensor) -> Tensor:
+        """Which of these rows entered the ball of a known root; they are put on it."""
+        if self.known is None:
+            return torch.zeros(len(rows), dtype=torch.bool)
+        label = self.known.capture(self.unknowns[rows])
+        inside = label >= 0
+        self.captured[rows[inside]] = label[inside]
+        self.unknowns[rows[inside]] = self.known.unknowns[label[inside]]
+        self.residual[rows[inside]] = self.correction[rows[inside]] = 0.0
+        return inside
 
 
 def chunks(rows: Tensor, size: int) -> tuple[Tensor, ...]:
@@ -80,8 +124,9 @@ def _energy(equation: RestEquation, unknowns: Tensor) -> Tensor:
     return torch.nan_to_num(equation.residual(unknowns).square().sum(1), nan=torch.inf)
 
 
-def _newton(equation: RestEquation, unknowns: Tensor, iterations: Tensor, max_iterations: int, tolerance: float) -> Tensor:
-    """Move the rows of `unknowns`; returns the numbers of those that did not converge."""
+def _newton(equation: RestEquation, state: _Rows, max_iterations: int, tolerance: float) -> Tensor:
+    """Move the rows; returns the numbers of those that did not converge."""
+    unknowns, iterations = state.unknowns, state.iterations
     active = torch.arange(len(unknowns))
     best = torch.full((len(unknowns),), torch.inf, dtype=torch.float64)
     since = torch.zeros(len(unknowns), dtype=torch.long)
@@ -107,7 +152,9 @@ def _newton(equation: RestEquation, unknowns: Tensor, iterations: Tensor, max_it
                 largest <= tolerance * here.abs().amax(1).clamp_min(1)
             )  # at the floor of rounding: as good as done
             stuck.append(rows[hopeless & ~tiny])
-            kept.append(rows[~done & ~hopeless])
+            state.residual[rows[done]], state.correction[rows[done]] = largest[done], step.norm(dim=1)[done]
+            going = rows[~done & ~hopeless]
+            kept.append(going[~state.capture(going)])
         active = torch.cat(kept)
         if not len(active):
             break

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnnscope.dynamics.autonomous import AutonomousMap, is_bounded
 from rnnscope.dynamics.invariant_circles import InvariantCircle, bump_weights, fit_circle
+from rnnscope.dynamics.lyapunov_statistics import resolution
 
 NUM_EXPONENTS = 3
 NUM_BLOCKS = 20
@@ -24,7 +25,8 @@ class OpenSet:
     """Where an orbit runs that neither closes nor lies on an invariant circle.
 
     Attributes:
-        kind: "chaotic" (largest exponent more than 3 standard errors above zero, in both halves of the orbit) or "undetermined".
+        kind: "chaotic" (largest exponent above zero by more than 3 standard errors and 3 nats over the orbit, and over each of its
+            halves) or "undetermined".
         points: states of the orbit, (K, S).
         exponents, exponent_errors: leading Lyapunov exponents in nats per step and their standard errors from 20 blocks, (E,).
         closest_return: smallest |h_{t+k} - h_t| within the longest period searched, relative to the extent.
@@ -87,7 +89,9 @@ def _open_set(orbit: Tensor, logs: Tensor, exponents: Tensor, errors: Tensor, ne
     halves = [float(part[:, 0].mean()) for part in logs.tensor_split(2)]
     numbers = f"largest exponent {first:.4g} ± {error:.1g} per step (halves {halves[0]:.4g}, {halves[1]:.4g})"
     returns = f"no return within {max_period} steps closer than {nearest:.1e} of the extent"
-    if first > 3 * error and min(halves) > 0:
+    # on orbits that shear or drift away differences grow in proportion to time: a few nats, most of them early
+    grown = resolution(exponents.new_tensor([error, 0.0]), len(logs)).tolist()
+    if first > grown[0] and min(halves) > 2 * grown[1]:
         return OpenSet("chaotic", orbit, exponents, errors, nearest, f"{numbers}; {returns}")
     if first < -3 * error:
         why = "orbits contract, so this is a slow approach or a longer cycle: raise num_transient or max_period"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnscope.core.driven import in_double
@@ -11,6 +11,8 @@ from rnnscope.core.errors import ConfigError, DataError
 from rnnscope.core.system import DynamicalSystem, rollout
 from rnnscope.dynamics.components import PrincipalComponents, principal_components
 from rnnscope.dynamics.starts import checked_starts, default_starts
+
+STILL = 1e-12  # relative to 1 + |h|: a standard deviation up to which a state variable moves by rounding alone
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,26 @@ class Trajectories:
     @property
     def summary(self) -> str:
         """How many dimensions the states fill."""
-        shares = self.components.explained_variance_ratio.cumsum(0)
-        for_most = int((shares < 0.95).sum()) + 1
+        count, size = self.num_components, self.states.shape[2]
+        if not count:
+            return f"none of {size} state variables moves" if size > 1 else "the state variable does not move"
         return (
-            f"{self.states.shape[2]} state variables fill {self.components.participation_ratio:.1f} dimensions (participation ratio); "
-            f"{for_most} principal component{'s hold' if for_most > 1 else ' holds'} 95 % of the variance"
+            f"{size} state variable{'s fill' if size > 1 else ' fills'} {self.components.participation_ratio:.1f} dimensions "
+            f"(participation ratio); {count} principal component{'s hold' if count > 1 else ' holds'} 95 % of the variance"
         )
+
+    @property
+    def num_components(self) -> int:
+        """How many principal components hold 95 % of the variance; 0 where the states do not move."""
+        if float(self.components.variances.sum().sqrt()) <= STILL * (1 + float(self.components.mean.abs().max())):
+            return 0
+        shares = self.components.explained_variance_ratio.cumsum(0)
+        return min(int((shares < 0.95).sum()) + 1, len(shares))
+
+    @property
+    def is_silent(self) -> Bool[Tensor, " S"]:
+        """State variables that never move, or less than 1e-6 times as much as the one that moves most."""
+        return self.activity_sd <= torch.maximum(1e-6 * self.activity_sd.max(), STILL * (1 + self.mean_activity.abs()))
 
 
 @torch.no_grad()

@@ -63,7 +63,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             "save the state dict: torch.save(module.state_dict(), file), or as safetensors",
         ) from None
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be read: {str(error).splitlines()[0]}", "a weights file", "save it again") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"'{path}' cannot be read: {reason}", "a weights file", "save it again") from None
 
 
 def _flat(found: Any, path: str | Path) -> dict[str, Tensor]:

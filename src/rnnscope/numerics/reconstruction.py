@@ -23,13 +23,13 @@ from rnnscope.numerics.reconstruction_measures import (
     Measure,
     Mixtures,
     Spectra,
+    after_divergence,
     cut,
     phase_surrogate,
     resolvable_bins,
 )
 
 MOST_GRID = 3  # variables up to which the whole grid of cells is counted
-FAR = 1e9  # standard deviations beyond which a value counts as diverged
 NUM_SPLITS = 6
 SHORTEST = 16  # points of a stretch
 
@@ -44,7 +44,8 @@ class Score:
         value: of all generated against all true points: the number that the literature gives.
         matched: its mean over stretches with as many points as the floor's: compare this with the floor.
         floor, floor_sd: the same score between disjoint stretches of the truth, mean and standard deviation over the splits.
-        failures: the score of models that are wrong in a known way, name -> value, of as many points as the truth.
+        failures: the score of the truth made wrong in a known way, of all its points: its mean (constant), 1.5 times as wide (stretched
+            by half), a linear process of the same spectra (phases shuffled), without order (shuffled in time).
     """
 
     value: float
@@ -60,9 +61,9 @@ class Score:
 
     @property
     def excess(self) -> float:
-        """Where it stands between the floor (0) and the worse of the two surrogates (1)."""
-        wrong = max(self.failures["phases shuffled"], self.failures["shuffled in time"])
-        return (self.matched - self.floor) / (wrong - self.floor) if wrong > self.floor else math.nan
+        """Where it stands between the floor (0) and the mildest of the failures that leave the floor (1); nan where none does."""
+        wrong = [v for v in self.failures.values() if v > self.floor + 2 * self.floor_sd]
+        return (self.matched - self.floor) / (min(wrong) - self.floor) if wrong else math.nan
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def reconstruction_scores(
     points, and D_stsp = 1/n Σ ln(p(x_i)/q(x_i)) over 1000 draws x_i from p. That one stays small: read it beside its failures.
 
     D_H = mean over variables of sqrt(1 - Σ_f sqrt(p_f q_f)), p, q the power spectra of the centred series, smoothed by a Gaussian
-    of 20 bins and normalised to sum 1, so that their scale does not count. Sequences of unlike length are cut to the shorter.
+    and normalised to sum 1, so that their scale does not count. Its width is 20 bins in the spectrum of a whole true sequence, and the
+    same frequencies in those of its parts. Sequences of unlike length are cut to the shorter.
 
     Both are 0 for equal distributions and depend on how many points there are. The floor therefore compares halves of the truth,
     made of quarters in every way, and `matched` compares the same halves with as many generated points.
@@ -170,7 +172,8 @@ def reconstruction_scores(
         true, generated: (T, D), or (B, T, D) for several sequences; at least 64 true and 16 generated steps; true ones finite and not constant.
         forecasts: true and forecast paths, both (B, T, D), B starts: gives the valid prediction time.
         num_bins: cells per variable, >= 2; None: see `resolvable_bins`.
-        mixture_variance: of each centre's Gaussian, z-scored units, > 0. smoothing: standard deviation in bins, >= 0.
+        mixture_variance: of each centre's Gaussian, z-scored units, > 0. smoothing: standard deviation in bins of a true
+            sequence's spectrum, >= 0.
         threshold: of the valid prediction time, > 0. dt: time per step. lyapunov_time: 1 / largest exponent, in units of time where
             dt is given, else in steps.
         rng: for splits, surrogates and draws; a fresh one seeded 0 when None.
@@ -198,14 +201,15 @@ def reconstruction_scores(
     _check(x, y)
     rng = np.random.default_rng(0) if rng is None else rng
     scale = x.std((0, 1))
-    lost = _after_divergence(y, x.mean((0, 1)), scale)
+    lost = after_divergence(y, x)
     y = np.where(lost[..., None], np.nan, y)
     grid = x.shape[2] <= MOST_GRID
     bins = (resolvable_bins(x) if num_bins is None else num_bins) if grid else None
     space = Cells(x, bins) if bins is not None else Mixtures(x, mixture_variance, rng)
-    spectra = Spectra(scale, smoothing)
+    spectra = Spectra(x, smoothing)
     failures = {
         "constant": np.broadcast_to(x.mean((0, 1)), x.shape),
+        "stretched by half": x.mean((0, 1)) + 1.5 * (x - x.mean((0, 1))),
         "phases shuffled": phase_surrogate(x, rng),
         "shuffled in time": rng.permutation(x.reshape(-1, x.shape[2])).reshape(x.shape),
     }
@@ -288,13 +292,6 @@ def _sides(count: int, size: int, rng: np.random.Generator) -> Iterator[tuple[np
     for _ in range(NUM_SPLITS):
         order = rng.permutation(count)
         yield order[:size], order[size : 2 * size]
-
-
-def _after_divergence(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """(B, T): whether a sequence has left the finite numbers, or gone beyond 1e9 standard deviations, at this step or before."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        gone = ~(np.abs((values - mean) / scale) < FAR).all(2)
-    return np.logical_or.accumulate(gone, axis=1)
 
 
 def _sequences(values: Any, name: str) -> Float[np.ndarray, "B T D"]:

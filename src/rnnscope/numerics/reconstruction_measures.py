@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Bool, Float, Real
 from scipy.ndimage import gaussian_filter1d
 
 ALPHA = 1e-5  # pseudo-count of every cell
 MOST_BINS = 30
 PER_CELL = 16  # points that a visited cell holds on average, where the number of bins is chosen
 MOST_CENTRES, NUM_SAMPLES = 4000, 1000  # of the mixtures
+FAR = 1e9  # standard deviations beyond which a value counts as diverged
 
 
 def resolvable_bins(true: Float[np.ndarray, "B T D"]) -> int:
@@ -72,6 +73,8 @@ class Cells(Measure):
     """D_stsp on a grid: a piece is the numbers of the cells it visits; the last number means outside."""
 
     def __init__(self, true: np.ndarray, bins: int) -> None:
+        if bins < 2:
+            raise ValueError(f"num_bins is {bins}, expected at least 2")
         margin = 0.1 * true.std((0, 1))
         self.low = true.min((0, 1)) - margin
         self.width = (true.max((0, 1)) + margin - self.low) / bins
@@ -121,12 +124,13 @@ class Mixtures(Measure):
 
 
 class Spectra(Measure):
-    """D_H: a piece is its power spectrum; NaN where it diverged."""
+    """D_H: a piece is its power spectrum; NaN where it diverged. Smoothed over the same frequencies whatever the pieces' length."""
 
-    def __init__(self, scale: np.ndarray, smoothing: float) -> None:
+    def __init__(self, true: np.ndarray, smoothing: float) -> None:
         if not smoothing >= 0:
             raise ValueError(f"smoothing is {smoothing}, expected a standard deviation in bins, at least 0")
-        self.smallest, self.smoothing = (1e-6 * scale) ** 2, smoothing
+        self.smallest = 1e-12 * true.var((0, 1))
+        self.width = smoothing / (true.shape[1] // 2)  # as a share of the band from 0 to 1/2 per step
 
     def of(self, true: np.ndarray, generated: np.ndarray) -> float:
         length = min(true.shape[1], generated.shape[1])
@@ -140,7 +144,7 @@ class Spectra(Measure):
         known = generated[np.isfinite(generated).all((1, 2))]
         if not len(known):
             return 1.0
-        p, q = (_normalised(power.mean(0), self.smoothing) for power in (true, known))
+        p, q = (_normalised(power.mean(0), self.width * (power.shape[1] - 1)) for power in (true, known))
         distance = float(np.sqrt(np.clip(1 - np.sqrt(p * q).sum(0), 0.0, 1.0)).mean())
         share = len(known) / len(generated)
         return share * distance + (1 - share)
@@ -150,3 +154,10 @@ def cut(values: np.ndarray, length: int) -> Float[np.ndarray, "P L D"]:
     """Each sequence cut into stretches of this length; what remains at its end is left out."""
     count = values.shape[1] // length
     return values[:, : count * length].reshape(-1, length, values.shape[2])
+
+
+def after_divergence(values: Float[np.ndarray, "B T D"], true: Float[np.ndarray, "B2 T2 D"]) -> Bool[np.ndarray, "B T"]:
+    """Whether a sequence has left the finite numbers, or gone beyond 1e9 standard deviations of the truth, by this step."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        gone = ~(np.abs((values - true.mean((0, 1))) / true.std((0, 1))) < FAR).all(2)
+    return np.logical_or.accumulate(gone, axis=1)

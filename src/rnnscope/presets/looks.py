@@ -4,6 +4,7 @@ from rnnscope.analysis.attractors import AttractorMap
 from rnnscope.analysis.fixed_points import FixedPointSearch
 from rnnscope.analysis.lyapunov import LyapunovExponents
 from rnnscope.analysis.memory import Memory
+from rnnscope.analysis.reconstruction import Reconstruction
 from rnnscope.analysis.state_space import StateSpace
 from rnnscope.core.interfaces import AnalysisSpec
 
@@ -21,6 +22,16 @@ def forecaster() -> dict[str, AnalysisSpec]:
         "memory": Memory(),
         "state_space": StateSpace(),
     }
+
+
+def simulator(lyapunov_time: float | None = None) -> dict[str, AnalysisSpec]:
+    """A forecaster trained on a simulated system, long and clean enough to ask whether it generates the same attractor.
+
+    Args:
+        lyapunov_time: 1 / largest exponent of the system, in its unit of time, where it is known.
+    """
+    # the score that forecasts do not give: where free runs go and how they move, for as long as one likes
+    return {**forecaster(), "reconstruction": Reconstruction(lyapunov_time=lyapunov_time)}
 
 
 def holder() -> dict[str, AnalysisSpec]:

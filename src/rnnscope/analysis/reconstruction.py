@@ -1,0 +1,261 @@
+"""Analysis: left alone, does the network generate the attractor that it was trained on?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rnnscope.analysis.figures_reconstruction import attractor_figure, distribution_figure, validity_figure
+from rnnscope.core.driven import in_double
+from rnnscope.core.forecast import ForecastData
+from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, Table, Trained, TrainingData
+from rnnscope.core.loops import free_run
+from rnnscope.core.random import Streams
+from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
+from rnnscope.core.system import DynamicalSystem, SequenceModel, only_system, rollout
+from rnnscope.numerics.reconstruction import ReconstructionScores, Score, reconstruction_scores
+from rnnscope.numerics.reconstruction_measures import after_divergence
+
+FEWEST = 200  # points of a recording that can be compared with anything
+
+
+class Reconstruction(AnalysisSpec):
+    """Long free runs against the recorded series: where they go, how they move, how long forecasts stay valid.
+
+    The network reads true values up to a start, then its own forecasts, in physical units. A single observed variable is compared
+    in three delays, one at which its autocorrelation has fallen to 1/e apart. Known covariates drive a run, which then lasts as
+    long as they are known.
+
+    Fields:
+        num_runs: free runs, from starts spread over the series. num_steps: of each, after burn_in steps that do not count.
+        num_starts: of forecasts over the test part. lead_steps: of each, at most half of the test part.
+        num_bins: cells per variable; None: up to 30, fewer where the recording does not fill them.
+        lyapunov_time: 1 / largest exponent of the true system, in the unit of the series' time (steps where it has none), where known.
+    """
+
+    num_runs: Positive = 4
+    num_steps: Positive = 20_000
+    burn_in: NonNegative = 1000
+    num_starts: Positive = 200
+    lead_steps: Positive = 1000
+    num_bins: Positive | None = None
+    lyapunov_time: PositiveFloat | None = None
+
+    def obstacle(self, model: SequenceModel, data: TrainingData) -> str:
+        if not isinstance(data, ForecastData):
+            return "the task has no series whose attractor could be compared"
+        if len(model.systems()) != 1:
+            return f"the model has {len(model.systems())} recurrent systems, and a free run needs exactly one"
+        if data.parts.leaky_seed is not None:
+            return "the leaky split has no test part to start forecasts in"
+        if data.has_gaps:
+            return "values are missing, and spectra need all of them"
+        recorded = data.series[data.parts.tests["test"][0].series].values
+        if len(recorded) < FEWEST:
+            return f"the recording has {len(recorded)} points, too few to know an attractor by (at least {FEWEST})"
+        return "a recorded variable is constant" if (np.ptp(recorded, 0) == 0).any() else ""
+
+    @torch.no_grad()
+    def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
+        assert isinstance(data, ForecastData)
+        player = _Player(in_double(only_system(trained.model)).eval(), data)
+        number = data.parts.tests["test"][0].series
+        recorded = data.series[number].values
+        generated = self._generate(player, number)
+        lag = _lag(recorded[:, 0], generated.shape[1]) if recorded.shape[1] == 1 else 0
+        found = reconstruction_scores(
+            _delayed(recorded[None], lag),
+            _delayed(generated, lag),
+            forecasts=self._forecasts(player),
+            num_bins=self.num_bins,
+            dt=data.sampling_interval,
+            lyapunov_time=self.lyapunov_time,
+            rng=streams.numpy(),
+        )
+        generated = np.where(after_divergence(generated, recorded[None])[..., None], np.nan, generated)
+        told = {"found": found, "recorded": recorded, "generated": generated, "names": data.series[number].names}
+        told |= {"lag": lag, "interval": data.sampling_interval, "unit": data.unit}
+        statements = _statements(found, generated.shape, player.trained_share(number), len(recorded), lag)
+        assert found.prediction_time is not None
+        errors = np.minimum(found.prediction_time.errors, 1e6).astype(np.float32)
+        arrays = {"generated": generated.astype(np.float32), "errors": errors, "valid_steps": found.prediction_time.steps}
+        return Findings(tuple(statements), _metrics(found, lag), arrays, (_table(found),), told)
+
+    def figures(self, findings: Findings) -> Iterator[Figure]:
+        told = findings.results
+        yield attractor_figure(told["recorded"], told["generated"], told["names"], told["lag"])
+        yield distribution_figure(told["recorded"], told["generated"], told["names"], told["interval"])
+        yield validity_figure(told["found"].prediction_time, told["interval"])
+
+    def _generate(self, player: "_Player", number: int) -> Float[np.ndarray, "B T D"]:
+        """The runs, less their burn-in."""
+        data = player.data
+        size, first = len(data.series[number]), min(data.window + data.representation.first, len(data.series[number]) // 2)
+        if data.representation.feedback().num_exogenous:
+            return player.play(number, np.array([first]), size - first)
+        origins = np.linspace(first, size, self.num_runs).astype(int)
+        return player.play(number, origins, self.burn_in + max(self.num_steps, 16))[:, self.burn_in :]
+
+    def _forecasts(self, player: "_Player") -> tuple[np.ndarray, np.ndarray]:
+        """Truth and forecast over the test part from many starts."""
+        spans = player.data.parts.tests["test"]
+        steps = min(self.lead_steps, max(1, max(len(s) for s in spans) // 2))
+        truth, forecast = [], []
+        for span in spans:
+            last, earliest = span.stop - steps, max(span.start, player.data.representation.first + 1)
+            if last < earliest:
+                continue
+            origins = np.unique(np.linspace(earliest, last, -(-self.num_starts // len(spans))).astype(int))
+            truth.append(player.data.series[span.series].values[origins[:, None] + np.arange(steps)])
+            forecast.append(player.play(span.series, origins, steps))
+        return np.concatenate(truth), np.concatenate(forecast)
+
+
+class _Player:
+    """Free runs of a network in physical units."""
+
+    def __init__(self, system: DynamicalSystem, data: ForecastData) -> None:
+        self.system, self.data = system, data
+
+    def play(self, number: int, origins: np.ndarray, steps: int) -> Float[np.ndarray, "B T D"]:
+        """Forecasts of steps t … t+steps-1 of a series from its true values before each origin t."""
+        representation, series = self.data.representation, self.data.series[number]
+        inputs = representation.inputs(series)
+        ahead = 1 if representation.ahead else 0
+        rows = origins[:, None] + ahead + np.arange(steps - 1)
+        known = representation.scaled_covariates(series.covariates[np.minimum(rows, len(series) - 1)])
+        start = inputs[origins - 1]
+        state = self._states(inputs, origins)
+        outputs = free_run(self.system, state, torch.from_numpy(start), representation.feedback(), torch.from_numpy(known))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return representation.decode_run(start, outputs.numpy())
+
+    def _states(self, inputs: np.ndarray, origins: np.ndarray) -> Tensor:
+        """The states after the inputs before each origin, warmed up as the task's protocol says."""
+        first = self.data.representation.first
+        if self.data.protocol == "windows":
+            rows = np.maximum(origins[:, None] - self.data.window + np.arange(self.data.window), first)
+            return rollout(self.system, torch.from_numpy(inputs[rows]), keep_states=False).final_state
+        state, position, found = self.system.initial_state(1), first, []
+        for origin in origins:
+            if origin > position:
+                passed = torch.from_numpy(inputs[None, position:origin])
+                state, position = rollout(self.system, passed, state, keep_states=False).final_state, int(origin)
+            found.append(state)
+        return torch.cat(found)
+
+    def trained_share(self, number: int) -> float:
+        """Share of a series on which the network was trained."""
+        return sum(len(s) for s in self.data.parts.train if s.series == number) / len(self.data.series[number])
+
+
+def _lag(values: Float[np.ndarray, " T"], steps: int) -> int:
+    """Steps at which the autocorrelation first falls below 1/e, at most a twentieth of the series and of the run."""
+    centred = values - values.mean()
+    power = np.abs(np.fft.rfft(centred, 2 * len(values))) ** 2
+    correlation = np.fft.irfft(power)[: len(values)]
+    below = np.flatnonzero(correlation < correlation[0] / np.e)
+    return max(1, min(int(below[0]) if len(below) else 1, len(values) // 20, steps // 20))
+
+
+def _delayed(values: Float[np.ndarray, "B T D"], lag: int) -> Float[np.ndarray, "B K C"]:
+    """(x_t, x_{t+lag}, x_{t+2 lag}); the values themselves for lag 0."""
+    if not lag:
+        return values
+    size = values.shape[1] - 2 * lag
+    return np.concatenate([values[:, k * lag : k * lag + size] for k in range(3)], 2)
+
+
+def _grade(score: Score, words: tuple[str, str, str, str]) -> str:
+    """same, nearly, partly or not the same, by where the score stands between its floor and a failure."""
+    if score.at_floor:
+        return words[0]
+    if np.isnan(score.excess):
+        return words[2]
+    return words[1] if score.excess < 0.1 else words[2] if score.excess < 0.5 else words[3]
+
+
+def _statements(found: ReconstructionScores, shape: tuple[int, ...], trained: float, recorded: int, lag: int) -> Iterator[str]:
+    runs = f"for {shape[1]} steps" if shape[0] == 1 else f"in {shape[0]} runs of {shape[1]} steps"
+    if found.diverged_at is not None:
+        yield (
+            f"Left alone, the network leaves the finite numbers, first after {found.diverged_at} steps; "
+            f"{100 * found.diverged_share:.0f} % of the generated points are lost to that and count as wrong."
+        )
+    where, how = found.d_stsp, found.d_h
+    region = _grade(
+        where, ("the same region as", "nearly the same region as", "partly the same region as", "another region than")
+    )
+    yield (
+        f"Left alone {runs}, the network visits {region} the recording of {recorded} points: {_beside('D_stsp', where, found)}; "
+        f"with shuffled phases the recording scores {where.failures['phases shuffled']:.3g}, a constant {where.failures['constant']:.3g}."
+    )
+    rhythm = _grade(how, ("the same rhythm", "nearly the same rhythm", "a similar rhythm", "another rhythm"))
+    yield f"It moves with {rhythm}: {_beside('D_H', how, found)}; shuffled in time the recording scores {how.failures['shuffled in time']:.3g}."
+    valid = found.prediction_time
+    assert valid is not None
+    yield f"From starts in the test part, forecasts are {valid.summary}; valid: normalised error at most {valid.threshold:g}."
+    space = f"three delays of {lag} steps" if lag else "the observed variables"
+    cells = f"{found.num_bins} cells per variable" if found.num_bins else "Gaussian mixtures"
+    yield (
+        f"D_stsp compares {space} by {cells}; {100 * trained:.0f} % of the recording were trained on. It is blind to time and D_H "
+        "to phases, so only both together show the same motion."
+    )
+
+
+def _beside(name: str, score: Score, found: ReconstructionScores) -> str:
+    return (
+        f"{name} {score.matched:.3g} on {found.num_matched} points, where two halves of the recording differ by "
+        f"{score.floor:.3g} ± {score.floor_sd:.2g} ({score.value:.3g} on all points)"
+    )
+
+
+def _metrics(found: ReconstructionScores, lag: int) -> dict[str, Any]:
+    valid = found.prediction_time
+    assert valid is not None
+    metrics: dict[str, Any] = {
+        "valid_prediction_time": valid.lyapunov_times,
+        "valid_steps": {"median": valid.median, "lower": valid.lower, "upper": valid.upper, "never_failed": valid.share_never},
+        "valid_steps_by_chance": valid.failures,
+        "num_points": {"recorded": found.num_true, "generated": found.num_generated, "matched": found.num_matched},
+        "num_bins": found.num_bins,
+        "delay": lag or None,
+        "diverged_at": found.diverged_at,
+    }
+    for name, score in (("d_stsp", found.d_stsp), ("d_h", found.d_h)):
+        parts = {"value": score.value, "matched": score.matched, "floor": score.floor, "floor_sd": score.floor_sd}
+        metrics[name] = {k: _finite(v) for k, v in (parts | score.failures).items()}
+    return metrics
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _table(found: ReconstructionScores) -> Table:
+    """All scores beside their floors and failures."""
+    columns = (
+        Column("d_stsp", "D_stsp", "low"),
+        Column("d_h", "D_H", "low"),
+        Column("d_stsp_matched", f"D_stsp, {found.num_matched} points", "low"),
+        Column("d_h_matched", f"D_H, {found.num_matched} points", "low"),
+    )
+    where, how = found.d_stsp, found.d_h
+    network = {"d_stsp": where.value, "d_h": how.value, "d_stsp_matched": where.matched, "d_h_matched": how.matched}
+    halves = {"d_stsp": None, "d_h": None, "d_stsp_matched": where.floor, "d_h_matched": how.floor}
+    wrong = [
+        Row(name, "ceiling", {"d_stsp": where.failures[name], "d_h": how.failures[name]} | dict.fromkeys(list(halves)[2:]))
+        for name in where.failures
+    ]
+    rows = (
+        Row("the network", "model", {k: _finite(v) for k, v in network.items()}),
+        Row("two halves of the recording", "ceiling", halves, {"d_stsp_matched": where.floor_sd, "d_h_matched": how.floor_sd}),
+        *wrong,
+    )
+    note = (
+        "The last four rows are the recording made wrong in a known way. Scores shrink as points grow: compare within a column."
+    )
+    return Table("Is it the same attractor?", columns, rows, note)
