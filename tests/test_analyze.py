@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from markupsafe import escape
 from safetensors.torch import save_file
 from torch import nn
 
@@ -18,6 +19,7 @@ from rnnscope.analysis.state_space import StateSpace
 from rnnscope.core.interfaces import Figure
 from rnnscope.experiment import with_overrides
 from rnnscope.markov.emulation import EmulationData
+from rnnscope.registry import ANALYSES, resolve
 
 SMALL = {
     "fixed_points": {"num_starts": 30, "num_sequences": 4},
@@ -41,8 +43,19 @@ def only(*names: str) -> list[str]:
 QUICK = [*only("state_space"), *small("state_space")]
 
 
+@pytest.fixture
+def composed() -> None:
+    """Every figure of an analysis is built, though not drawn."""
+
+
 @pytest.fixture(autouse=True)
-def _blank() -> Iterator[None]:
+def _blank(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def blank(self: Any, findings: Any) -> Iterator[Figure]:
+        yield Figure("blank", "A blank sheet.", None)
+
+    if "composed" not in request.fixturenames:
+        for kind in ANALYSES:
+            monkeypatch.setattr(resolve("analysis", kind), "figures", blank)
     with without_drawing():
         yield
 
@@ -77,7 +90,7 @@ def figures(run: Path, section: str) -> list[str]:
 # a run
 
 
-def test_all_that_apply_are_told_in_the_report(run: Path) -> None:
+def test_all_that_apply_are_told_in_the_report(composed: None, run: Path) -> None:
     model, config = (run / "model.safetensors").read_bytes(), (run / "config.yaml").read_bytes()
     settings = small()
     answer = succeeds("analyze", run, *settings)
@@ -90,7 +103,7 @@ def test_all_that_apply_are_told_in_the_report(run: Path) -> None:
         found = strict_json(run / f"findings/{name}.json")
         assert page.count(f'<a href="#{name}">') == page.count(f'<h2 id="{name}">') == 1
         assert figures(run, name)
-        assert all(s.split("<")[0].split("&")[0].split("'")[0] in page for s in found["statements"])
+        assert all(str(escape(s)) in page for s in found["statements"])
         assert f"{name}: {found['statements'][0]}" in answer.out
         for key, value in SMALL.get(name, {}).items():
             assert found["settings"][key] == value
@@ -256,7 +269,7 @@ def test_a_network_that_emulates_an_hmm_is_analysed(emulator: rs.Run) -> None:
     assert not emulator.folder.read_arrays("findings/fixed_points.npz")["points"].any()
     memory = strict_json(emulator.path / "findings/memory.json")
     assert "gradient_flow" not in memory["metrics"]
-    assert memory["metrics"]["outcome"] == "forgets"
+    assert memory["metrics"]["outcome"] in ("forgets", "undecided")
     assert strict_json(emulator.path / "metrics.json")["analyses"] == list(names)
 
 
@@ -278,13 +291,12 @@ class Headed(nn.Module):
 @pytest.mark.parametrize("readout", [True, False], ids=["readout", "bare"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", LAYERS)
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_weights_get_a_report(cell: str, layers: int, readout: bool, suffix: str, tmp_path: Path) -> None:
+def test_weights_get_a_report(cell: str, layers: int, readout: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
+    suffix = ".pt" if readout == (layers == 1) else ".safetensors"
     core = LAYERS[cell](2, 4, num_layers=layers)
     file = save(tmp_path / f"net{suffix}", Headed(core, 3) if readout else core)
-    names = ("fixed_points", "state_space")
-    succeeds("analyze", file, *only(*names), *small(*names), "--out", tmp_path / "runs")
+    succeeds("analyze", file, *only("fixed_points"), *small("fixed_points"), "--out", tmp_path / "runs")
     (folder,) = run_folders(tmp_path / "runs")
     run = rs.open_run(folder)
     assert run.status == "done"
@@ -314,7 +326,7 @@ def save(path: Path, module: nn.Module | dict[str, Any]) -> Path:
     return path
 
 
-def test_all_that_apply_to_weights(tmp_path: Path) -> None:
+def test_all_that_apply_to_weights(composed: None, tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = save(tmp_path / "net.pt", nn.GRU(1, 3))
     answer = succeeds("analyze", file, *small(), "--out", tmp_path / "runs", "--json")
@@ -448,11 +460,11 @@ def test_files_that_hold_no_weights_are_refused(name: str, content: bytes | None
     [
         (["--analysis", "state_spac"], "did you mean 'state_space'?"),
         (["--analysis", "reverse_engineering"], "does not apply here"),
-        (["--nonlinearity", "sigmoid"], "'sigmoid'"),
+        (["--nonlinearity", "sigmoid"], "field 'nonlinearity' is 'sigmoid'"),
         (["--analysis", "memory", "--set", "num_pairz=2"], "num_pairs"),
     ],
 )
-def test_bad_options_leave_no_folder(options: list[str], words: str, tmp_path: Path) -> None:
+def test_bad_options_leave_no_folder(unchecked: None, options: list[str], words: str, tmp_path: Path) -> None:
     file = save(tmp_path / "net.pt", nn.RNN(2, 4))
     refused(cli("analyze", file, *options, "-q", "--out", tmp_path / "runs"), words)
     assert run_folders(tmp_path / "runs") == []

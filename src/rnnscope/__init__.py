@@ -30,6 +30,7 @@ _PUBLIC = {
     "free_run": "rnnscope.core.loops",
     "AffineFeedback": "rnnscope.core.loops",
     "as_system": "rnnscope.models.wrap",
+    "elman_matrices": "rnnscope.models.wrap",
     "find_fixed_points": "rnnscope.dynamics.fixed_points",
     "FixedPoints": "rnnscope.dynamics.fixed_points",
     "find_cycles": "rnnscope.dynamics.cycles",
@@ -183,7 +184,7 @@ if TYPE_CHECKING:
     from rnnscope.markov.interchange import from_hmmlearn, to_hmmlearn
     from rnnscope.markov.selection import select_num_states
     from rnnscope.models.recurrent import GRU, LSTM, Elman
-    from rnnscope.models.wrap import as_system
+    from rnnscope.models.wrap import as_system, elman_matrices
     from rnnscope.numerics.backpropagation import backpropagate as backpropagate
     from rnnscope.numerics.matching import match_sequences
     from rnnscope.numerics.reconstruction import reconstruction_scores

@@ -151,6 +151,7 @@ def weights_experiments(path: str, fields: dict[str, Any] | None = None) -> list
         path: a weights file. fields: of `GivenWeights`, e.g. {"nonlinearity": "relu"}.
     """
     chosen = {k: v for k, v in (fields or {}).items() if k in ("nonlinearity", "prefix")}
+    given = GivenWeights(path=str(Path(path).resolve()), **chosen)
     stem = Path(path).stem
     found = []
     for part in recognise(read_tensors(path), f"'{path}'", **chosen):
@@ -165,7 +166,7 @@ def weights_experiments(path: str, fields: dict[str, Any] | None = None) -> list
                 name=stem if part.label == "network" else f"{stem}-{part.label}",
                 summary=what + (f"; the {part.note}" if part.label != "network" else ""),
                 task=Noise(input_size=system.input_size, output_size=system.output_size, notes=notes),
-                models={part.label: GivenWeights(path=str(Path(path).resolve()), part=part.label, **chosen)},
+                models={part.label: given.but(part=part.label)},
                 trainer=Untrained(),
                 evaluation=Unscored(),
             )

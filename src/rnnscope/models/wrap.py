@@ -1,12 +1,15 @@
 """Any nn.RNN, nn.LSTM or nn.GRU as a dynamical system."""
 
+from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from rnnscope.core.errors import ConfigError
-from rnnscope.models.cells import CellKind
+from rnnscope.models.cells import CellKind, layer_weights
 from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
 
 M = TypeVar("M", bound=nn.Module)
@@ -93,3 +96,48 @@ def _kind(layer: nn.RNNBase) -> CellKind:
     if isinstance(layer, nn.GRU):
         return "gru"
     return "relu" if layer.nonlinearity == "relu" else "tanh"
+
+
+@dataclass(frozen=True)
+class ElmanMatrices:
+    """A one-layer tanh network in the letters of Goodfellow, Bengio & Courville (2016), chapter 10.2.2, as float64 arrays.
+
+    a_t = b + W h_{t-1} + U x_t, h_t = tanh a_t, o_t = c + V h_t; U: (H, X), W: (H, H), V: (Y, H), b: (H,), c: (Y,).
+    """
+
+    U: Float[np.ndarray, "H X"]
+    W: Float[np.ndarray, "H H"]
+    V: Float[np.ndarray, "Y H"]
+    b: Float[np.ndarray, " H"]
+    c: Float[np.ndarray, " Y"]
+
+
+def elman_matrices(system: RecurrentSystem) -> ElmanMatrices:
+    """The matrices of a tanh network, for `rs.backpropagate`: back-propagation through time in the open.
+
+    Raises:
+        ConfigError: another cell, several layers, or taps.
+
+    Example:
+        >>> import numpy as np, torch, rnnscope as rs
+        >>> m = rs.elman_matrices(rs.as_system(torch.nn.RNN(2, 4), torch.nn.Linear(4, 1)))
+        >>> found = rs.backpropagate(np.ones((3, 5, 2)), np.zeros((3, 5, 1)), m.U, m.W, m.V, m.b, m.c)
+        >>> found.W.shape
+        (4, 4)
+    """
+    if system.kind != "tanh" or system.num_layers != 1 or system.skip:
+        raise ConfigError(
+            f"a {system.kind} network with {system.num_layers} layers and {system.skip} taps",
+            "a tanh network of one layer without taps",
+            "use rs.gradient_flow, which takes any network",
+        )
+    into, back, into_bias, back_bias = (
+        None if w is None else w.detach().double().cpu().numpy() for w in layer_weights(system.recurrent_layers()[0])
+    )
+    assert into is not None
+    assert back is not None
+    bias = np.zeros(system.hidden_size) if into_bias is None or back_bias is None else into_bias + back_bias
+    head = system.head
+    readout = head.weight.detach().double().cpu().numpy()
+    shift = np.zeros(len(readout)) if head.bias is None else head.bias.detach().double().cpu().numpy()
+    return ElmanMatrices(into, back, readout, bias, shift)
