@@ -121,7 +121,9 @@ def test_one_analysis_with_a_setting(run: Path) -> None:
     assert (found["settings"]["input"], found["settings"]["loop"], found["metrics"]["starts"]) == ("mean", "open", 20)
     assert "held at the mean of the data" in found["statements"][0]
     assert strict_json(run / "metrics.json")["analyses"] == ["fixed_points"]
-    succeeds("analyze", run, *only("fixed_points"), "--set", "input=[0.5]", "--set", "loop=open", "--set", "num_starts=20", "-q")
+    succeeds(
+        "analyze", run, *only("fixed_points"), "--set", "input=[0.5]", "--set", "loop=open", "--set", "num_starts=20", "-q"
+    )
     assert "held at (0.5)" in strict_json(run / "findings/fixed_points.json")["statements"][0]
 
 
@@ -216,7 +218,9 @@ def test_threads_are_put_back(run: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_answered_and_leave_the_run_as_it_was(finished: rs.Run, options: list[str], words: tuple[str, ...]) -> None:
+def test_mistakes_are_answered_and_leave_the_run_as_it_was(
+    finished: rs.Run, options: list[str], words: tuple[str, ...]
+) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.path.rglob("*")}
     refused(cli("analyze", finished.path, *options, "-q"), *words)
     assert {p: p.stat().st_mtime_ns for p in finished.path.rglob("*")} == before

@@ -19,6 +19,7 @@ from rnnscope.core.interfaces import (
     AnalysisSpec,
     Checkpoint,
     Evaluation,
+    Findings,
     History,
     ModelResult,
     Record,
@@ -178,6 +179,10 @@ def analyse(
     listed: list[dict[str, Any]] = []
     for title, analysis in analyses.items():
         yield Stage(f"analysing {trained.name}: {title}")
+        obstacle = analysis.obstacle(trained.model, data)
+        if obstacle:
+            writers.save_findings(folder, title, analysis, Findings((f"Not done: {obstacle}.",), {}, {}))
+            continue
         with one_thread():
             findings = analysis.run(trained, data, streams.at("analysis", title))
         writers.save_findings(folder, title, analysis, findings)

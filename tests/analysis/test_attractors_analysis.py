@@ -51,7 +51,9 @@ def test_two_units_that_flip_do_so_together_or_in_turn(tmp_path: Path) -> None:
 
 
 def test_a_drift_is_not_taken_for_chaos() -> None:
-    found = look(SMALL.but(num_starts=4, max_sets=1), driven(lambda h, x: torch.stack([h[:, 0] + h[:, 1], h[:, 1]], 1), 2), noise())
+    found = look(
+        SMALL.but(num_starts=4, max_sets=1), driven(lambda h, x: torch.stack([h[:, 0] + h[:, 1], h[:, 1]], 1), 2), noise()
+    )
     assert "chaotic" not in found.statements[0]
     assert "an undetermined set" in found.statements[0]
 
@@ -134,7 +136,12 @@ def test_many_sets_are_summed_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "hidden", "figures"),
-    [("gru", 1, ["outputs"]), ("lstm", 1, ["basins", "outputs"]), ("tanh", 3, ["basins", "outputs"]), ("relu", 16, ["basins", "outputs"])],
+    [
+        ("gru", 1, ["outputs"]),
+        ("lstm", 1, ["basins", "outputs"]),
+        ("tanh", 3, ["basins", "outputs"]),
+        ("relu", 16, ["basins", "outputs"]),
+    ],
 )
 def test_networks_of_every_size_are_drawn(kind: str, hidden: int, figures: list[str], tmp_path: Path) -> None:
     found = look(SMALL, network(kind, 2, hidden, 3), noise(2))

@@ -24,7 +24,9 @@ def test_a_decay_forgets_at_its_own_rate(tmp_path: Path) -> None:
     assert found.statements[0].startswith(first)
     assert found.statements[0].endswith("its state is decided by the inputs: it forgets where it began.")
     assert found.statements[1] == f"A small difference shrinks e-fold in {1 / math.log(2):.3g} steps."
-    assert f"4 paths of {metrics['num_steps']} steps; the exponents add up to the mean ln |det J| within" in found.statements[-1]
+    assert (
+        f"4 paths of {metrics['num_steps']} steps; the exponents add up to the mean ln |det J| within" in found.statements[-1]
+    )
     assert metrics["num_steps"] == 200
     assert metrics["sum_rule_error"] < 1e-12
     assert told["arrays"]["local_exponents"][::2] == [4, 2]
@@ -111,7 +113,11 @@ def test_the_same_seed_gives_the_same_findings_and_the_model_stays() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "words"),
-    [({"under": "closed"}, "outputs are no inputs"), ({"num_exponents": 9}, "num_exponents 9"), ({"under": "held", "input": (1.0,)}, "1 numbers")],
+    [
+        ({"under": "closed"}, "outputs are no inputs"),
+        ({"num_exponents": 9}, "num_exponents 9"),
+        ({"under": "held", "input": (1.0,)}, "1 numbers"),
+    ],
 )
 def test_what_cannot_be_looked_at_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(rs.ConfigError, match=words):

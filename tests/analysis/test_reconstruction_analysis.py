@@ -87,7 +87,8 @@ def test_the_wrong_rhythm_shows_in_d_h_alone():
 
 def test_a_network_that_stops_visits_another_region():
     findings = look(Fixed(lambda x: 0.5 * x, 2), turning())
-    assert "another region" in findings.statements[0]
+    assert findings.statements[0] == "2 of 2 free runs come to rest."
+    assert "another region" in findings.statements[1]
     assert findings.metrics["d_h"]["value"] == 1
 
 

@@ -26,7 +26,10 @@ def test_the_numbers_are_those_of_the_states(tmp_path: Path) -> None:
     assert metrics["components_for_95_percent"] == 1 + int((shares.cumsum() < 0.95).sum())
     assert f"5 state variables fill {metrics['participation_ratio']:.1f} dimensions" in found.statements[0]
     assert f"{metrics['components_for_95_percent']} principal component" in found.statements[0]
-    assert found.statements[1] == f"The leading components hold {', '.join(f'{100 * s:.1f}' for s in shares[:3])} % of the variance."
+    assert (
+        found.statements[1]
+        == f"The leading components hold {', '.join(f'{100 * s:.1f}' for s in shares[:3])} % of the variance."
+    )
     assert told["figures"] == ["scree", "paths", "units"]
     assert told["arrays"]["paths"] == [8, 60, 3]
 

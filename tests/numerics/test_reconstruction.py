@@ -180,10 +180,11 @@ def test_one_of_two_diverged_sequences_costs_half_of_d_h():
     assert found.d_stsp.value == pytest.approx(math.log(2), rel=1e-2)
 
 
-def test_nothing_finite_is_infinitely_far_from_a_mixture():
-    found = rs.reconstruction_scores(noise(400, 4), np.full((400, 4), np.nan))
-    assert found.d_stsp.value == math.inf
-    assert found.diverged_at == 0
+@pytest.mark.parametrize("made", [np.full((400, 4), np.nan), 1e6 + noise(400, 4)])
+def test_a_mixture_that_is_missed_altogether_is_as_far_as_its_pseudo_count_says(made):
+    found = rs.reconstruction_scores(noise(400, 4), made)
+    assert found.d_stsp.value == pytest.approx(math.log(400 / 1e-5))
+    assert found.diverged_at == (0 if np.isnan(made).any() else None)
 
 
 # valid prediction time

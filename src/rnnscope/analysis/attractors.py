@@ -1,7 +1,9 @@
 """Analysis: what the network settles on when it is left alone, or reads its own outputs."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from rnnscope.analysis.figures_attractors import basin_figure, output_figure
 from rnnscope.analysis.view import HeldInput, Loop, View, view
@@ -22,7 +24,7 @@ class AttractorMap(AnalysisSpec):
     Fields:
         loop, input: see `FixedPointSearch`. num_starts: visited states, moved by noise of `spread` standard deviations.
         num_steps: of each start before it is looked at. max_period: longest cycle that is looked for.
-        max_sets: sets that do not close examined at most. num_sequences: of the data, to visit states.
+        num_samples: steps of an orbit that does not close, by which it is examined. max_sets: such sets at most. num_sequences: of the data, to visit states.
     """
 
     loop: Loop = "auto"
@@ -31,7 +33,8 @@ class AttractorMap(AnalysisSpec):
     spread: NonNegativeFloat = 0.5
     num_steps: Positive = 2000
     max_period: Positive = 200
-    max_sets: Positive = 4
+    num_samples: Annotated[int, Field(ge=500)] = 3000
+    max_sets: Positive = 2
     num_sequences: Positive = 64
 
     def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
@@ -39,7 +42,13 @@ class AttractorMap(AnalysisSpec):
         seen = view(trained.model, data, rng, loop=self.loop, input=self.input, num_sequences=self.num_sequences)
         starts = scatter(seen.pool(self.num_starts, rng), seen.visited.flatten(0, 1), self.spread, rng)
         found = attractors(
-            seen.map, starts=starts, num_steps=self.num_steps, max_period=self.max_period, max_sets=self.max_sets, rng=rng
+            seen.map,
+            starts=starts,
+            num_steps=self.num_steps,
+            num_samples=self.num_samples,
+            max_period=self.max_period,
+            max_sets=self.max_sets,
+            rng=rng,
         )
         metrics = {
             "map": seen.words,

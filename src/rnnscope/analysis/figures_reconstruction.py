@@ -29,11 +29,14 @@ def attractor_figure(
         for (true, made, (x, y)), (left, right) in zip(views, np.atleast_2d(grid), strict=True):
             left.plot(*true.T, color=TRUE, lw=0.4)
             right.plot(*made.T, color=MADE, lw=0.4)
+            right.plot(*made[-1], "o", color=MADE, ms=3)
             reach = _limits(true)
+            if not any(all(low <= v <= high for v, (low, high) in zip(point, reach, strict=True)) for point in made):
+                right.text(0.5, 0.5, "outside of this range", color=MUTED, ha="center", transform=right.transAxes)
             for axes, title in ((left, "recorded"), (right, "generated")):
                 axes.set(xlabel=plain(x), ylabel=plain(y), title=title, xlim=reach[0], ylim=reach[1])
     count = min(SHOWN, len(recorded))
-    caption = f"The recording (its last {count} points) and the end of a free run, on the same scales."
+    caption = f"The recording (its last {count} points) and the end of a free run with its last point, on the same scales."
     return Figure("attractors", caption, canvas)
 
 

@@ -20,6 +20,7 @@ from rnnscope.numerics.reconstruction import ReconstructionScores, Score, recons
 from rnnscope.numerics.reconstruction_measures import after_divergence
 
 FEWEST = 200  # points of a recording that can be compared with anything
+STILL = 1e-6  # of the recording's standard deviation: less is rest
 
 
 class Reconstruction(AnalysisSpec):
@@ -78,7 +79,7 @@ class Reconstruction(AnalysisSpec):
         generated = np.where(after_divergence(generated, recorded[None])[..., None], np.nan, generated)
         told = {"found": found, "recorded": recorded, "generated": generated, "names": data.series[number].names}
         told |= {"lag": lag, "interval": data.sampling_interval, "unit": data.unit}
-        statements = _statements(found, generated.shape, player.trained_share(number), len(recorded), lag)
+        statements = _statements(found, recorded, generated, player.trained_share(number), lag)
         assert found.prediction_time is not None
         errors = np.minimum(found.prediction_time.errors, 1e6).astype(np.float32)
         arrays = {"generated": generated.astype(np.float32), "errors": errors, "valid_steps": found.prediction_time.steps}
@@ -178,19 +179,25 @@ def _grade(score: Score, words: tuple[str, str, str, str]) -> str:
     return words[1] if score.excess < 0.1 else words[2] if score.excess < 0.5 else words[3]
 
 
-def _statements(found: ReconstructionScores, shape: tuple[int, ...], trained: float, recorded: int, lag: int) -> Iterator[str]:
-    runs = f"for {shape[1]} steps" if shape[0] == 1 else f"in {shape[0]} runs of {shape[1]} steps"
+def _statements(
+    found: ReconstructionScores, recorded: np.ndarray, generated: np.ndarray, trained: float, lag: int
+) -> Iterator[str]:
+    count, length = generated.shape[:2]
     if found.diverged_at is not None:
         yield (
             f"Left alone, the network leaves the finite numbers, first after {found.diverged_at} steps; "
             f"{100 * found.diverged_share:.0f} % of the generated points are lost to that and count as wrong."
         )
+    still = int((generated[:, -(length // 4) :].std(1) < STILL * recorded.std(0)).all(1).sum())
+    if still:
+        yield f"{still} of {count} free run{'s' if count > 1 else ''} come{'s' if count == 1 else ''} to rest."
+    runs = f"for {length} steps" if count == 1 else f"in {count} runs of {length} steps"
     where, how = found.d_stsp, found.d_h
     region = _grade(
         where, ("the same region as", "nearly the same region as", "partly the same region as", "another region than")
     )
     yield (
-        f"Left alone {runs}, the network visits {region} the recording of {recorded} points: {_beside('D_stsp', where, found)}; "
+        f"Left alone {runs}, the network visits {region} the recording of {len(recorded)} points: {_beside('D_stsp', where, found)}; "
         f"with shuffled phases the recording scores {where.failures['phases shuffled']:.3g}, a constant {where.failures['constant']:.3g}."
     )
     rhythm = _grade(how, ("the same rhythm", "nearly the same rhythm", "a similar rhythm", "another rhythm"))

@@ -47,7 +47,7 @@ def certify(equation: RestEquation, unknowns: Float[Tensor, "N U"]) -> Certifica
         within = 2 * newton / (1 + root)  # = (1 - root)/(βK) without cancellation
         fresh = ~certified & (held <= 0.5) & (within <= radius)
         exists[fresh] = within[fresh]
-        unique[fresh] = torch.minimum((1 + root) / (inverse_norm * curvature), torch.tensor(radius).double())[fresh]
+        unique[fresh] = ((1 + root) / (inverse_norm * curvature)).clamp_max(radius)[fresh]
         product = torch.where(certified, product, torch.minimum(product, held))
         product[fresh] = held[fresh]
         certified |= fresh

@@ -9,6 +9,7 @@ from torch import Tensor
 from rnnscope.core.equilibria import RestEquation
 
 ELEMENTS = 1_000_000  # of the Jacobians in memory at once: about what the processor's cache and malloc's reuse favour
+FAR = 1e8  # an unknown beyond this is on its way to infinity, where relative errors vanish and no root is
 PATIENCE = 12  # iterations in which the squared residual must halve
 SETTLED = 1e-3  # relative gradient below which a stuck row is at a minimum of |R|
 REST = 0.99  # a stuck row whose |R|² stays above so much of what it was `PATIENCE` iterations ago is given up
@@ -75,7 +76,7 @@ def solve(
     open_rows = (~torch.isfinite(rows.correction)).nonzero()[:, 0]
     rows.residual[open_rows], rows.correction[open_rows] = _evidence(equation, rows.unknowns[open_rows])
     size = rows.unknowns.abs().amax(1).clamp_min(1)
-    converged = (rows.residual <= tolerance * size) & (rows.correction <= 1e-6 * size)
+    converged = (rows.residual <= tolerance * size) & (rows.correction <= 1e-6 * size) & (size < FAR)
     resting &= ~converged & torch.isfinite(rows.residual)
     return Solved(rows.unknowns, rows.residual, rows.correction, converged, rows.iterations, resting, rows.captured)
 
@@ -245,7 +246,8 @@ def _evidence(equation: RestEquation, unknowns: Tensor) -> tuple[Tensor, Tensor]
 def _correction(jacobian: Float[Tensor, "N U U"], residual: Float[Tensor, "N U"]) -> Float[Tensor, " N"]:
     """|J⁻¹ R|; along directions in which J is singular, on a continuum of solutions say, there is nothing to correct."""
     found = torch.nan_to_num(solve_linear(jacobian, residual).norm(dim=1), nan=torch.inf)
-    large = (found > 1e-7).nonzero()[:, 0]
+    finite = torch.isfinite(jacobian).all((1, 2)) & torch.isfinite(residual).all(1)
+    large = ((found > 1e-7) & finite).nonzero()[:, 0]
     if len(large):
         inverse = torch.linalg.pinv(jacobian[large], rtol=1e-8)
         found[large] = (inverse @ residual[large, :, None]).norm(dim=(1, 2))

@@ -178,7 +178,8 @@ def equilibrium(kind: CellKind, layer: nn.RNNBase, hidden: Float[Tensor, "B H"],
     gates = drive + recur
     enter, candidate = torch.sigmoid(gates[:, :size]), torch.tanh(gates[:, 2 * size : 3 * size])
     leave = torch.sigmoid(gates[:, 3 * size :])
-    odds = torch.exp(gates[:, size : 2 * size])  # f/(1 - f), so 1/(1 - f) = 1 + odds without cancellation
+    # f/(1 - f), so 1/(1 - f) = 1 + odds without cancellation; far beyond e^200 nothing changes but that numbers overflow
+    odds = torch.exp(gates[:, size : 2 * size].clamp_max(200.0 if gates.dtype == torch.float64 else 40.0))
     cell = enter * candidate * (1 + odds)
     top = torch.tanh(cell)
     slope = leave * (1 - top.square())

@@ -115,7 +115,7 @@ def _lstm_bounds(gates: Tensor, reach: tuple[Tensor, ...], radius: float) -> Flo
     """v = o tanh(C), C = i g (1 + e^f) in the pre-activations i, f, g, o: the chain rule with every factor at its largest."""
     enter, forget, candidate, _ = gates.chunk(4, -1)
     to_enter, to_forget, to_candidate, to_leave = reach
-    odds = torch.exp(forget + to_forget * radius)
+    odds = torch.exp((forget + to_forget * radius).clamp_max(200.0))
     most_in = torch.sigmoid(enter + to_enter * radius)
     most_new = torch.tanh(candidate.abs() + to_candidate * radius)
     wide = 1 + odds
@@ -129,7 +129,7 @@ def _lstm_bounds(gates: Tensor, reach: tuple[Tensor, ...], radius: float) -> Flo
         + 2 * LOGISTIC_SLOPE * wide * to_enter * to_candidate
         + 2 * most_in * odds * to_forget * to_candidate
     )
-    cell = torch.sigmoid(enter) * torch.tanh(candidate) * (1 + torch.exp(forget))
+    cell = torch.sigmoid(enter) * torch.tanh(candidate) * (1 + torch.exp(forget.clamp_max(200.0)))
     slope = torch.cosh((cell.abs() - gradient * radius).clamp(0, 300)).pow(-2)  # of tanh, at the smallest |C| in reach
     curve = torch.minimum(2 * slope, slope.new_tensor(TANH_CURVATURE))
     return (

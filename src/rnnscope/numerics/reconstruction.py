@@ -159,7 +159,8 @@ def reconstruction_scores(
     D_stsp = Σ_k p_k ln(p_k/q_k) over the cells of a grid, p true, q generated, with p_k = (n_k + α)/(n + α K), α = 1e-5: 30 bins
     a variable from min - 0.1 sd to max + 0.1 sd of the truth; what the model puts outside counts in one more cell. For more than
     three variables cells are too many: p and q are then Gaussian mixtures with a centre on every (of at most 4000) z-scored
-    points, and D_stsp = 1/n Σ ln(p(x_i)/q(x_i)) over 1000 draws x_i from p. That one stays small: read it beside its failures.
+    points, and D_stsp = 1/n Σ ln(p(x_i)/(q(x_i) + α/m p(x_i))) over 1000 draws x_i from p, m centres. That one stays small: read it beside its
+    failures.
 
     D_H = mean over variables of sqrt(1 - Σ_f sqrt(p_f q_f)), p, q the power spectra of the centred series, smoothed by a Gaussian
     and normalised to sum 1, so that their scale does not count. Its width is 20 bins in the spectrum of a whole true sequence, and the

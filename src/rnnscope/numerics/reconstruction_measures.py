@@ -110,7 +110,11 @@ class Mixtures(Measure):
         points = true.reshape(-1, true.shape[2])
         drawn = points[self.rng.integers(len(points), size=NUM_SAMPLES)]
         drawn = drawn + math.sqrt(self.variance) * self.rng.standard_normal(drawn.shape)
-        return max(0.0, float((self._log_density(drawn, true) - self._log_density(drawn, generated)).mean()))
+        p, q = self._log_density(drawn, true), self._log_density(drawn, generated)
+        least = p + math.log(
+            ALPHA / min(MOST_CENTRES, len(points))
+        )  # as the pseudo-count of cells does, it bounds what is missed
+        return max(0.0, float((p - np.logaddexp(q, least)).mean()))
 
     def _log_density(self, points: np.ndarray, pieces: np.ndarray) -> np.ndarray:
         centres = pieces.reshape(-1, pieces.shape[2])

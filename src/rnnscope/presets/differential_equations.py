@@ -4,7 +4,7 @@ from rnnscope.core.interfaces import ModelSpec
 from rnnscope.evaluation.forecasting import Forecasting
 from rnnscope.experiment import Experiment
 from rnnscope.models.recurrent import GRU, LSTM, Elman
-from rnnscope.presets.looks import forecaster
+from rnnscope.presets.looks import forecaster, simulator
 from rnnscope.tasks.ode import DrivenOscillator, Duffing, Lorenz63, Lorenz96, MackeyGlass, ODETask, Pendulum, Rossler, VanDerPol
 from rnnscope.tasks.split import Split
 from rnnscope.training.gradient import BPTT
@@ -95,12 +95,12 @@ def window_ten_leaky() -> Experiment:
     return _readings(10, 64, Split(kind="leaky", test=0.2))
 
 
-def _chaotic(task: ODETask, epochs: int = 30, model: ModelSpec | None = None) -> Experiment:
+def _chaotic(task: ODETask, epochs: int = 30, model: ModelSpec | None = None, lyapunov_time: float | None = None) -> Experiment:
     return Experiment(
         task=task,
         models={"gru": model or GRU(hidden_size=64, num_layers=1)},
         trainer=_smooth_trainer(epochs),
-        analyses=forecaster(),
+        analyses=simulator(lyapunov_time),
         evaluation=Forecasting(lead_times=200, closed_loop_steps=1000),
     )
 
@@ -127,7 +127,7 @@ def duffing() -> Experiment:
 
 def lorenz63() -> Experiment:
     """All three variables, first differences as targets."""
-    return _chaotic(Lorenz63(differences=1, stride=5))
+    return _chaotic(Lorenz63(differences=1, stride=5), lyapunov_time=1 / 0.9051)  # Sprott (2003)
 
 
 def rossler() -> Experiment:
