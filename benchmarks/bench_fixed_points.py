@@ -31,7 +31,7 @@ from rnnscope.core.driven import in_double
 from rnnscope.core.interfaces import Signature
 from rnnscope.core.jacobians import state_jacobians
 from rnnscope.core.system import rollout
-from rnnscope.dynamics.fixed_points import merge
+from rnnscope.dynamics.newton import merge
 from rnnscope.models.recurrent import RecurrentSystem
 
 KINDS = {"tanh": rs.Elman, "gru": rs.GRU, "lstm": rs.LSTM}

@@ -101,7 +101,7 @@ def check_findings(analysis: AnalysisSpec, findings: Findings, folder: Path, *, 
         assert ".." not in sentence, sentence
         assert " nan" not in sentence, sentence
     kept = RunFolder.create(folder, "findings", 0)
-    save_findings(kept, "look", analysis, findings)
+    save_findings(kept, "look", analysis, findings, {"model": "network", "repeat": 0})
     told = strict_json(kept.path / "findings/look.json")
     with np.load(kept.path / "findings/look.npz", allow_pickle=False) as arrays:
         assert {k: list(arrays[k].shape) for k in arrays.files} == told["arrays"]

@@ -277,17 +277,19 @@ def test_analysing_again_finds_the_same_and_writes_the_same_report(opened: rs.Ru
     shutil.copytree(opened.path, folder)
     (folder / "report.html").unlink()
     (folder / "findings/reverse_engineering.json").unlink()
-    found = json.loads(succeeds("analyze", folder, "--json").out)
+    found = json.loads(succeeds("analyze", folder, "--analysis", "reverse_engineering", "--json").out)
     assert Path(found["report"]) == folder / "report.html"
     for name in ("findings/reverse_engineering.json", "figures/figures.json", "metrics.json"):
         assert strict_json(folder / name) == strict_json(opened.path / name)
     assert (folder / "report.html").read_text() == opened.report.read_text()
 
 
-def test_a_run_without_analyses_has_nothing_to_analyse(plain: rs.Run) -> None:
-    answer = cli("analyze", plain.path)
-    assert (answer.code, answer.crash) == (2, None)
-    assert "no analyses" in answer.err
+def test_a_run_without_analyses_can_be_analysed_later(plain: rs.Run, tmp_path: Path) -> None:
+    folder = tmp_path / plain.path.name
+    shutil.copytree(plain.path, folder)
+    succeeds("analyze", folder, "--analysis", "state_space")
+    assert strict_json(folder / "metrics.json")["analyses"] == ["state_space"]
+    assert "What it learned" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_another_model_than_the_run_has_is_not_analysed(opened: rs.Run) -> None:

@@ -173,20 +173,40 @@ def train_models(
 
 
 def analyse(
-    analyses: dict[str, AnalysisSpec], folder: RunFolder, trained: Trained, data: TrainingData, streams: Streams
+    analyses: dict[str, AnalysisSpec],
+    folder: RunFolder,
+    trained: Trained,
+    data: TrainingData,
+    streams: Streams,
+    *,
+    strict: bool = False,
 ) -> Generator[Event, None, list[dict[str, Any]]]:
-    """Every analysis of one trained model. Returns the entries of their figures."""
+    """Every analysis of one trained model. Returns the entries of their figures.
+
+    Args:
+        strict: an analysis that fails ends it all; else its section says why, and the others go on: a training is not lost
+            because its network has no finite exponent.
+    """
     listed: list[dict[str, Any]] = []
+    about = {"model": trained.name, "repeat": trained.repeat}
     for title, analysis in analyses.items():
         yield Stage(f"analysing {trained.name}: {title}")
         obstacle = analysis.obstacle(trained.model, data)
         if obstacle:
-            writers.save_findings(folder, title, analysis, Findings((f"Not done: {obstacle}.",), {}, {}))
+            writers.save_findings(folder, title, analysis, Findings((f"Not done: {obstacle}.",), {}, {}), about)
             continue
-        with one_thread():
-            findings = analysis.run(trained, data, streams.at("analysis", title))
-        writers.save_findings(folder, title, analysis, findings)
-        listed += writers.save_figures(folder, analysis.figures(findings), title)
+        try:
+            with one_thread():
+                findings = analysis.run(trained, data, streams.at("analysis", title))
+                drawn = writers.save_figures(folder, analysis.figures(findings), title)
+        except (RnnscopeError, ArithmeticError, torch.linalg.LinAlgError) as error:
+            if strict or isinstance(error, RunFolderError | Interrupted):
+                raise
+            folder.log(f"{title} failed: {type(error).__name__}: {error}")
+            reason = error.found if isinstance(error, RnnscopeError) else f"{type(error).__name__}: {error}"
+            findings, drawn = Findings((f"Could not be carried out: {reason}.",), {}, {}), []
+        writers.save_findings(folder, title, analysis, findings, about)
+        listed += drawn
     return listed
 
 
@@ -201,15 +221,18 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def analyze_run(run: Run, analyses: dict[str, AnalysisSpec], model: str | None = None) -> Iterator[Event]:
+def analyze_run(
+    run: Run, analyses: dict[str, AnalysisSpec], model: str | None = None, *, strict: bool = False
+) -> Iterator[Event]:
     """Analyse a trained model of a finished run, again or for the first time, and write its report anew.
 
     Args:
         analyses: name -> analysis, as from `choose_analyses`. model: which; the one chosen without the test part when None.
+        strict: see `analyse`.
     """
     folder = run.folder
     listed = [f for f in folder.read_json("figures/figures.json") if f.get("section", "") not in analyses]
-    listed += yield from analyse(analyses, folder, run.trained(model), run.data, Streams(run.experiment.seed))
+    listed += yield from analyse(analyses, folder, run.trained(model), run.data, Streams(run.experiment.seed), strict=strict)
     folder.write_json("figures/figures.json", listed)
     metrics = folder.read_json("metrics.json")
     folder.write_json("metrics.json", {**metrics, "analyses": [*dict.fromkeys([*metrics["analyses"], *analyses])]})

@@ -120,7 +120,7 @@ def test_it_applies_or_says_why_not(name: str, kind: str, folder: Path, tmp_path
     assert told["settings"] == analysis.model_dump(mode="json")
 
 
-@pytest.mark.parametrize("name", ANALYSES)
+@pytest.mark.parametrize("name", [name for name in ANALYSES if quick(name).routine])
 def test_the_streams_decide(name: str, folder: Path) -> None:
     for kind in reversed(DATA):
         one, data = trained(kind, folder)

@@ -284,7 +284,7 @@ def test_running_leaves_global_random_states_alone(make: Callable[[int], rs.Dyna
     assert global_states() == before
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", [k for k in MODELS if k != "weights"])
 def test_building_leaves_global_random_states_alone(kind: str) -> None:
     before = global_states()
     resolve("model", kind)().build(Signature(INPUTS, OUTPUTS), generator())

@@ -11,7 +11,7 @@ import rnnscope as rs
 from rnnscope.core.equilibria import rest_equation
 from rnnscope.core.interfaces import Signature
 from rnnscope.dynamics.certificate import certify
-from rnnscope.dynamics.fixed_points import merge
+from rnnscope.dynamics.newton import merge
 
 D = torch.float64
 

@@ -116,6 +116,7 @@ def analyze(
         from rnnscope.pipeline import analyze_run, open_folder
         from rnnscope.results import Run
 
+        refuse_idle(target, model, nonlinearity, prefix)
         if target.is_file():
             fields = {k: v for k, v in (("nonlinearity", nonlinearity), ("prefix", prefix)) if v is not None}
             folders = []
@@ -127,11 +128,22 @@ def analyze(
             return
         opened = Run(target, allow_source=allow_source)
         analyses = analyses_for(opened.experiment, model or opened.best_model(), analysis, assignments)
-        show_progress(analyze_run(opened, analyses, model), quiet or as_json)
+        show_progress(analyze_run(opened, analyses, model, strict=analysis is not None), quiet or as_json)
         told = {name: opened.folder.read_json(f"findings/{name}.json")["statements"] for name in analyses}
         path = opened.path / "report.html"
         text = "\n".join(f"{name}: {line}" for name, lines in told.items() for line in lines[:2])
         emit({"report": str(path), "findings": told}, as_json, f"{text}\nreport: {path}")
+
+
+def refuse_idle(target: Path, model: str | None, nonlinearity: str | None, prefix: str | None) -> None:
+    """Refuse options that have no meaning for a run folder, or for a file of weights."""
+    from rnnscope.core.errors import ConfigError
+
+    if target.is_file() and model is not None:
+        raise ConfigError("--model with a file of weights", "a run folder, which may hold several models", "leave --model out")
+    for name, value in (("--nonlinearity", nonlinearity), ("--prefix", prefix)):
+        if not target.is_file() and value is not None:
+            raise ConfigError(f"{name} with a run folder", "a file of weights", f"leave {name} out: the run knows its models")
 
 
 def compare(

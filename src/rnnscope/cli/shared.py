@@ -65,12 +65,10 @@ def emit(value: Any, as_json: bool, text: str) -> None:
 
 
 def finish(folders: list["RunFolder"], as_json: bool) -> None:
-    """The verdict and where the report is."""
+    """The verdict and where the report is, of each run."""
+    told = []
     for folder in folders:
         verdict = folder.read_json("metrics.json")["verdict"]
-        path = (folder.path / "report.html").resolve()
-        emit(
-            {"run": str(folder.path), "report": str(path), "verdict": verdict},
-            as_json,
-            f"{verdict}\nrun:    {folder.path}\nreport: {path}",
-        )
+        told.append({"run": str(folder.path), "report": str((folder.path / "report.html").resolve()), "verdict": verdict})
+    text = "\n".join(f"{one['verdict']}\nrun:    {one['run']}\nreport: {one['report']}" for one in told)
+    emit(told[0] if len(told) == 1 else {"runs": told}, as_json, text)

@@ -14,7 +14,7 @@ from rnnscope.core.jacobians import state_jacobians
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.dynamics.certificate import Certificate, certify
 from rnnscope.dynamics.linear_points import ExactPoints, on_border, solve_regions
-from rnnscope.dynamics.newton import KnownRoots, Solved, solve
+from rnnscope.dynamics.newton import KnownRoots, Solved, merge, solve
 from rnnscope.dynamics.stability import Stability, stability
 from rnnscope.dynamics.starts import checked_input, checked_starts, default_starts
 
@@ -289,21 +289,6 @@ class _Search:
         parts = self.found.split(max(1, 1_000_000 // self.equation.size**2))
         signs = [torch.linalg.slogdet(-self.equation.linearise(part)[1]).sign for part in parts]
         return round(float(torch.cat(signs).sum()))
-
-
-def merge(points: Float[Tensor, "N U"], tolerance: float = 1e-7) -> tuple[Float[Tensor, "M U"], Int[Tensor, " N"]]:
-    """One point for all that lie within `tolerance` max(1, |u|) of each other, and which one each became."""
-    labels = torch.full((len(points),), -1, dtype=torch.long)
-    kept: list[int] = []
-    open_rows = torch.arange(len(points))
-    while len(open_rows):
-        first = open_rows[0]
-        gap = (points[open_rows] - points[first]).norm(dim=1)
-        close = gap <= tolerance * points[first].norm().clamp_min(1)
-        labels[open_rows[close]] = len(kept)
-        kept.append(int(first))
-        open_rows = open_rows[~close]
-    return points[kept], labels
 
 
 def _result(search: _Search, searched: int, slow_speed: float, exact: ExactPoints | None) -> FixedPoints:

@@ -10,6 +10,7 @@ from rnnscope.core.equilibria import RestEquation
 
 ELEMENTS = 1_000_000  # of the Jacobians in memory at once: about what the processor's cache and malloc's reuse favour
 FAR = 1e8  # an unknown beyond this is on its way to infinity, where relative errors vanish and no root is
+NEIGHBOURHOOD = 0.03  # relative to max(1, |u|)
 PATIENCE = 12  # iterations in which the squared residual must halve
 SETTLED = 1e-3  # relative gradient below which a stuck row is at a minimum of |R|
 REST = 0.99  # a stuck row whose |R|² stays above so much of what it was `PATIENCE` iterations ago is given up
@@ -72,7 +73,13 @@ def solve(
     """
     rows = _Rows(_inside(equation, starts.double().clone()), known)
     stuck = _newton(equation, rows, max_iterations, tolerance)
-    resting = _levenberg_marquardt(equation, rows.unknowns, stuck, rows.iterations, max_iterations, tolerance)
+    # stuck rows lie close together, in slow regions: one of each neighbourhood goes on, the others share its end
+    _, label = merge(rows.unknowns[stuck], NEIGHBOURHOOD)
+    first = torch.full((int(label.max()) + 1 if len(label) else 0,), len(stuck)).scatter_reduce(
+        0, label, torch.arange(len(stuck)), "amin"
+    )
+    resting = _levenberg_marquardt(equation, rows, stuck[first], max_iterations, tolerance)
+    rows.unknowns[stuck], resting[stuck] = rows.unknowns[stuck[first[label]]], resting[stuck[first[label]]]
     open_rows = (~torch.isfinite(rows.correction)).nonzero()[:, 0]
     rows.residual[open_rows], rows.correction[open_rows] = _evidence(equation, rows.unknowns[open_rows])
     size = rows.unknowns.abs().amax(1).clamp_min(1)
@@ -89,6 +96,9 @@ class _Rows:
         self.unknowns, self.known = unknowns, known
         self.iterations = torch.zeros(count, dtype=torch.long)
         self.captured = torch.full((count,), -1)
+        self.steepest = torch.zeros(
+            count, dtype=torch.float64
+        )  # largest |J| on the way: near a minimum of a single unknown J vanishes
         self.residual = torch.full((count,), torch.inf, dtype=torch.float64)
         self.correction = self.residual.clone()
 
@@ -102,6 +112,21 @@ class _Rows:
         self.unknowns[rows[inside]] = self.known.unknowns[label[inside]]
         self.residual[rows[inside]] = self.correction[rows[inside]] = 0.0
         return inside
+
+
+def merge(points: Float[Tensor, "N U"], tolerance: float = 1e-7) -> tuple[Float[Tensor, "M U"], Int[Tensor, " N"]]:
+    """One point for all that lie within `tolerance` max(1, |u|) of each other, and which one each became."""
+    labels = torch.full((len(points),), -1, dtype=torch.long)
+    kept: list[int] = []
+    open_rows = torch.arange(len(points))
+    while len(open_rows):
+        first = open_rows[0]
+        gap = (points[open_rows] - points[first]).norm(dim=1)
+        close = gap <= tolerance * points[first].norm().clamp_min(1)
+        labels[open_rows[close]] = len(kept)
+        kept.append(int(first))
+        open_rows = open_rows[~close]
+    return points[kept], labels
 
 
 def chunks(rows: Tensor, size: int) -> tuple[Tensor, ...]:
@@ -138,6 +163,9 @@ def _newton(equation: RestEquation, state: _Rows, max_iterations: int, tolerance
             here = unknowns[rows]
             residual, jacobian = equation.linearise(here)
             energy = residual.square().sum(1)
+            state.steepest[rows] = torch.maximum(
+                state.steepest[rows], torch.linalg.vector_norm(jacobian, dim=(1, 2)).nan_to_num()
+            )
             step = torch.nan_to_num(solve_linear(jacobian, -residual), nan=0.0, posinf=0.0, neginf=0.0)
             largest = residual.abs().amax(1)
             moved, lower = _backtrack(equation, here, step, energy)
@@ -159,6 +187,8 @@ def _newton(equation: RestEquation, state: _Rows, max_iterations: int, tolerance
         active = torch.cat(kept)
         if not len(active):
             break
+    if len(state.steepest):  # a row that begins at a minimum has seen no slope of its own
+        state.steepest.clamp_min_(float(state.steepest.median()))
     return torch.cat([*stuck, active])
 
 
@@ -178,14 +208,10 @@ def _backtrack(equation: RestEquation, here: Tensor, step: Tensor, energy: Tenso
     return moved, lower
 
 
-def _levenberg_marquardt(
-    equation: RestEquation, unknowns: Tensor, rows: Tensor, iterations: Tensor, max_iterations: int, tolerance: float
-) -> Tensor:
+def _levenberg_marquardt(equation: RestEquation, state: _Rows, rows: Tensor, max_iterations: int, tolerance: float) -> Tensor:
     """Move the given rows; returns which of all rows came to rest."""
+    unknowns, iterations, steepest = state.unknowns, state.iterations, state.steepest
     resting = torch.zeros(len(unknowns), dtype=torch.bool)
-    steepest = torch.zeros(
-        len(unknowns), dtype=torch.float64
-    )  # |J| on the way: at a minimum of a single unknown J itself is zero
     record = torch.full((len(unknowns),), torch.inf, dtype=torch.float64)
     since = torch.zeros(len(unknowns), dtype=torch.long)
     damping = torch.full((len(unknowns),), 1e-3, dtype=torch.float64)
@@ -199,14 +225,15 @@ def _levenberg_marquardt(
             gradient = (jacobian.mT @ residual[:, :, None])[:, :, 0]
             scale = jacobian.square().sum((1, 2)).sqrt()
             steepest[part] = torch.maximum(steepest[part], scale)
+            weight = steepest[part].square() / equation.size
             flat = _projected(equation, here, gradient).norm(dim=1) <= SETTLED * steepest[part] * energy.sqrt()
             done = residual.abs().amax(1) <= tolerance * here.abs().amax(1).clamp_min(1)
             normal = jacobian.mT @ jacobian
-            normal.diagonal(dim1=1, dim2=2).add_((damping[part] * scale.square() / equation.size)[:, None])
+            normal.diagonal(dim1=1, dim2=2).add_((damping[part] * weight)[:, None])
             step = torch.nan_to_num(solve_linear(normal, -gradient), nan=0.0, posinf=0.0, neginf=0.0)
             moved = _inside(equation, here + step)
             lower = _energy(equation, moved)
-            predicted = 0.5 * (step * (damping[part] * scale.square() / equation.size)[:, None] * step - step * gradient).sum(1)
+            predicted = 0.5 * (step * (damping[part] * weight)[:, None] * step - step * gradient).sum(1)
             gain = 0.5 * (energy - lower) / predicted.clamp_min(1e-300)
             better = lower < energy
             unknowns[part] = torch.where(better[:, None], moved, here)

@@ -44,6 +44,7 @@ def _page(folder: RunFolder) -> str:
                 **(found := folder.read_json(f"findings/{name}.json")),
                 "tables": [marked(table) for table in found["tables"]],
                 "name": name,
+                "about": found.get("about"),
                 "title": name.replace("_", " ").replace("-", " ").capitalize(),
                 "figures": [f for f in figures if f["section"] == name],
             }

@@ -90,11 +90,12 @@ def save_evaluation(folder: RunFolder, evaluation: Evaluation, analyses: list[st
         folder.write_arrays("data/generated.npz", evaluation.samples)
 
 
-def save_findings(folder: RunFolder, title: str, analysis: AnalysisSpec, findings: Findings) -> None:
-    """What an analysis found, with the settings that it had: sentences, numbers and tables as JSON, arrays as NPZ."""
+def save_findings(folder: RunFolder, title: str, analysis: AnalysisSpec, findings: Findings, about: dict[str, Any]) -> None:
+    """What an analysis found `about` which model, with the settings that it had: sentences, numbers and tables as JSON, arrays as NPZ."""
     folder.write_json(
         f"findings/{title}.json",
         {
+            "about": about,
             "settings": analysis.model_dump(mode="json"),
             "statements": list(findings.statements),
             "metrics": findings.metrics,
