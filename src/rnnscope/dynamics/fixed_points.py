@@ -8,22 +8,15 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from rnnscope.core.driven import in_double, rounding
-from rnnscope.core.equilibria import RestEquation, rest_equation
+from rnnscope.core.equilibria import rest_equation
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.jacobians import state_jacobians
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.dynamics.certificate import Certificate, certify
 from rnnscope.dynamics.linear_points import ExactPoints, on_border, solve_regions
-from rnnscope.dynamics.newton import KnownRoots, Solved, merge, solve
+from rnnscope.dynamics.search import Search
 from rnnscope.dynamics.stability import Stability, stability
 from rnnscope.dynamics.starts import checked_input, checked_starts, default_starts
-
-SAME_SLOW = 1e-2  # distance, relative to max(1, |u|), within which two minima of the residual are one slow point
-WEAK = (-0.3, -0.1, -0.03, 0.03, 0.1, 0.3)  # steps, relative to max(1, |u|), along weak directions
-FIRST = 192  # starts solved before the others
-MOST_KNOWN = 200  # points whose balls are looked at on the way
-RELAXATION = 200  # steps of the system itself before a restart
-CROWD = 0.25  # share of converged starts that end at points of their own, from which a continuum is suspected
 
 
 @dataclass(frozen=True)
@@ -145,7 +138,7 @@ def find_fixed_points(
     else:
         begin = checked_starts(system, starts)
     tolerance = max(tolerance, 20 * rounding(double))
-    search = _Search(equation, double, held, max_iterations, tolerance)
+    search = Search(equation, double, held, max_iterations, tolerance)
     search.run(equation.reduce(begin))
     search.restart(begin, max_rounds, rng)
     exact = solve_regions(double, held, begin[:200], rng)
@@ -161,137 +154,7 @@ def check_weights(system: DynamicalSystem) -> None:
             raise ConfigError(f"the weights '{name}' hold NaN or infinite values", "finite weights", "load other weights")
 
 
-class _Search:
-    """What was found so far."""
-
-    def __init__(
-        self, equation: RestEquation, system: DynamicalSystem, held: Tensor, max_iterations: int, tolerance: float
-    ) -> None:
-        self.equation, self.system, self.held = equation, system, held
-        self.max_iterations, self.tolerance = max_iterations, tolerance
-        self.found = torch.empty(0, equation.size, dtype=torch.float64)
-        self.counts = torch.empty(0, dtype=torch.long)
-        self.resting = self.found
-        self.radii = torch.empty(0, dtype=torch.float64)
-        self.failed = self.tried = 0
-
-    def run(self, starts: Float[Tensor, "N U"]) -> int:
-        """Solve from more starts, the first few apart: the balls of what they find shorten the way of the others."""
-        before = len(self.found)
-        first = FIRST if not before else 0
-        for part in (starts[:first], starts[first:]):
-            if len(part):
-                self._run(part)
-        return len(self.found) - before
-
-    def _run(self, starts: Float[Tensor, "N U"]) -> None:
-        solved = solve(self.equation, starts, max_iterations=self.max_iterations, tolerance=self.tolerance, known=self._known())
-        caught = solved.captured[solved.captured >= 0]
-        self.counts.index_add_(0, caught, torch.ones_like(caught))
-        good = (solved.captured < 0) & self._stands_still(solved)
-        self.found, labels = merge(torch.cat([self.found, solved.unknowns[good]]))
-        counts = torch.cat([self.counts, torch.ones(int(good.sum()), dtype=torch.long)])
-        self.counts = torch.zeros(len(self.found), dtype=torch.long).index_add_(0, labels, counts)
-        self.resting, _ = merge(torch.cat([self.resting, solved.unknowns[solved.at_rest]]), SAME_SLOW)
-        self.tried += len(starts)
-        self.failed += int((~good & ~solved.at_rest & (solved.captured < 0)).sum())
-
-    def _known(self) -> KnownRoots | None:
-        """What is found, with half the radius in which each is certified to be alone; None where there is no such certificate."""
-        if not 0 < len(self.found) <= MOST_KNOWN:
-            return None
-        if len(self.radii) != len(self.found):
-            certificate = certify(self.equation, self.found)
-            self.radii = torch.nan_to_num(0.5 * certificate.uniqueness_radius, nan=0.0)
-        return KnownRoots(self.found, self.radii) if bool((self.radii > 0).any()) else None
-
-    def add(self, points: Float[Tensor, "N S"]) -> None:
-        """Fixed points known from elsewhere."""
-        before = len(self.found)
-        self.found, _ = merge(torch.cat([self.found, self.equation.reduce(points)]))
-        self.counts = torch.cat([self.counts, self.counts.new_zeros(len(self.found) - before)])
-
-    def _stands_still(self, solved: Solved) -> Tensor:
-        """Converged, and a fixed point of the system's own step."""
-        states = self.equation.expand(solved.unknowns)
-        moved = self.system.step(states, self.held.expand(len(states), -1)).to(states)
-        limit = 10 * self.tolerance * states.abs().amax(1).clamp_min(1)
-        return solved.converged & ((moved - states).abs().amax(1) <= limit)
-
-    def restart(self, starts: Float[Tensor, "N S"], max_rounds: int, rng: torch.Generator) -> None:
-        """Rounds between what was found, until two in a row bring nothing new; twice as many where the index sum is wrong."""
-        num = max(32, len(starts) // 4)
-        idle = rounds = 0
-        if max_rounds and len(self.found) <= 256:
-            weak = self._along_weak_directions()
-            self.run(torch.cat([weak, self._relaxed(torch.cat([starts[:256], self.equation.expand(weak[:256])]))]))
-        while rounds < 2 * max_rounds and len(self.found) <= 4096:
-            settled = not self.equation.is_boxed or self.index_sum() == 1
-            if (rounds >= max_rounds and settled) or idle >= (2 if settled else 4) or self.is_continuum():
-                break
-            fresh = self._between(num, rng)
-            if not settled:  # something is missing: look elsewhere too
-                wide = default_starts(self.system, num, rng, self.held, spread=1.0)
-                fresh = torch.cat([fresh, self.equation.reduce(wide)])
-            idle = 0 if self.run(fresh) else idle + 1
-            rounds += 1
-
-    def _along_weak_directions(self) -> Float[Tensor, "N U"]:
-        """From each point both ways along the direction in which R hardly changes: there lies the partner of a near fold."""
-        parts = [self.found[:0]]
-        for points in self.found.split(max(1, 1_000_000 // self.equation.size**2)):
-            _, _, basis = torch.linalg.svd(self.equation.linearise(points)[1])
-            size = points.norm(dim=1, keepdim=True).clamp_min(1)
-            parts += [points + reach * size * basis[:, -1] for reach in WEAK]
-        return torch.cat(parts)
-
-    @torch.no_grad()
-    def _relaxed(self, states: Float[Tensor, "N S"]) -> Float[Tensor, "M U"]:
-        """Where the system itself goes from states: near stable points that are narrow in the eyes of Newton's method."""
-        inputs = self.held.expand(len(states), -1)
-        for _ in range(RELAXATION):
-            states = self.system.step(states, inputs).to(states)
-        kept = self.equation.reduce(states[torch.isfinite(states).all(1) & (states.abs().amax(1) < 1e8)])
-        return merge(kept, 1e-4)[0]
-
-    def _between(self, num: int, rng: torch.Generator) -> Float[Tensor, "N U"]:
-        """Random combinations of two or three points found, and uniform points of the box, or around what was found."""
-        pool = self.found if len(self.found) > 1 else torch.cat([self.found, self.resting])
-        near = num * 3 // 4 if len(pool) > 1 else 0
-        parts = []
-        if near:
-            corners = torch.randint(len(pool), (near, 3), generator=rng)
-            weights = torch.rand(near, 3, generator=rng, dtype=torch.float64)
-            weights[: near // 2, 2] = 0
-            weights /= weights.sum(1, keepdim=True)
-            parts.append((pool[corners] * weights[:, :, None]).sum(1))
-        center, size = (
-            (pool.mean(0), pool.abs().amax(0).clamp_min(1))
-            if len(pool)
-            else (torch.zeros(self.equation.size, dtype=torch.float64), 1.0)
-        )
-        wide = center + 2 * size * torch.randn(num - near, self.equation.size, generator=rng, dtype=torch.float64)
-        if self.equation.lower is not None and self.equation.upper is not None:
-            width = self.equation.upper - self.equation.lower
-            inside = self.equation.lower + width * torch.rand(wide.shape, generator=rng, dtype=torch.float64)
-            wide = torch.where(torch.isfinite(width), inside, wide)
-        parts.append(wide)
-        return torch.cat(parts)
-
-    def is_continuum(self) -> bool:
-        """Whether the starts ended at so many points of their own that these fill a set."""
-        return len(self.found) > 64 and len(self.found) > CROWD * float(self.counts.sum())
-
-    def index_sum(self) -> int:
-        """Σ sign det(I - dF/dh)."""
-        if not len(self.found):
-            return 0
-        parts = self.found.split(max(1, 1_000_000 // self.equation.size**2))
-        signs = [torch.linalg.slogdet(-self.equation.linearise(part)[1]).sign for part in parts]
-        return round(float(torch.cat(signs).sum()))
-
-
-def _result(search: _Search, searched: int, slow_speed: float, exact: ExactPoints | None) -> FixedPoints:
+def _result(search: Search, searched: int, slow_speed: float, exact: ExactPoints | None) -> FixedPoints:
     order = search.counts.argsort(descending=True, stable=True)
     unknowns, counts = search.found[order], search.counts[order]
     points = search.equation.expand(unknowns)
@@ -329,7 +192,7 @@ def _result(search: _Search, searched: int, slow_speed: float, exact: ExactPoint
 
 
 @torch.no_grad()
-def _at(search: _Search, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _at(search: Search, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     inputs = search.held.expand(len(points), -1)
     change = search.system.step(points, inputs).to(points) - points if len(points) else points
     jacobians = (
@@ -338,7 +201,7 @@ def _at(search: _Search, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return change.abs().amax(1) if len(points) else points.new_zeros(0), 0.5 * change.square().sum(1), jacobians
 
 
-def _slow_points(search: _Search, slow_speed: float) -> SlowPoints:
+def _slow_points(search: Search, slow_speed: float) -> SlowPoints:
     points = search.equation.expand(search.resting)
     _, speed, _ = _at(search, points)
     slow = (speed <= slow_speed) & torch.isfinite(points).all(1)
@@ -348,7 +211,7 @@ def _slow_points(search: _Search, slow_speed: float) -> SlowPoints:
 
 
 def _words(
-    search: _Search,
+    search: Search,
     searched: int,
     stable: Stability,
     certificate: Certificate,
