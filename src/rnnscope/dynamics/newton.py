@@ -11,7 +11,7 @@ from rnnscope.core.equilibria import RestEquation
 ELEMENTS = 1_000_000  # of the Jacobians in memory at once: about what the processor's cache and malloc's reuse favour
 FAR = 1e8  # an unknown beyond this is on its way to infinity, where relative errors vanish and no root is
 NEIGHBOURHOOD = 0.03  # relative to max(1, |u|)
-PATIENCE = 12  # iterations in which the squared residual must halve
+PATIENCE = 8  # iterations in which the squared residual must halve
 SETTLED = 1e-3  # relative gradient below which a stuck row is at a minimum of |R|
 REST = 0.99  # a stuck row whose |R|² stays above so much of what it was `PATIENCE` iterations ago is given up
 

@@ -81,15 +81,18 @@ class Search:
         return solved.converged & ((moved - states).abs().amax(1) <= limit)
 
     def restart(self, starts: Float[Tensor, "N S"], max_rounds: int, rng: torch.Generator) -> None:
-        """Rounds between what was found, until two in a row bring nothing new; twice as many where the index sum is wrong."""
+        """Along weak directions and from relaxed states; then rounds between what was found, until they bring nothing new."""
         num = max(32, len(starts) // 4)
         idle = rounds = 0
         if max_rounds and len(self.found) <= 256:
             weak = self._along_weak_directions()
             self.run(torch.cat([weak, self._relaxed(torch.cat([starts[:256], self.equation.expand(weak[:256])]))]))
         while rounds < 2 * max_rounds and len(self.found) <= 4096:
-            settled = not self.equation.is_boxed or self.index_sum() == 1
-            if (rounds >= max_rounds and settled) or idle >= (2 if settled else 4) or self.is_continuum():
+            boxed = self.equation.is_boxed
+            settled = not boxed or self.index_sum() == 1
+            # with the index sum as a witness one idle round is enough, without one two; against it four
+            patience = (1 if boxed else 2) if settled else 4
+            if (rounds >= max_rounds and settled) or idle >= patience or self.is_continuum():
                 break
             fresh = self._between(num, rng)
             if not settled:  # something is missing: look elsewhere too
