@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from rnnscope.core.errors import ConfigError, unknown_name
-from rnnscope.core.interfaces import AnalysisSpec
+from rnnscope.core.interfaces import AnalysisSpec, TrainingData
 from rnnscope.core.random import Streams
+from rnnscope.core.system import SequenceModel
 from rnnscope.evaluation.unscored import Unscored
 from rnnscope.experiment import Experiment, parse_yaml, preset, with_overrides
 from rnnscope.models.given import GivenWeights
@@ -113,21 +114,19 @@ def comparison_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def analyses_for(
-    experiment: Experiment, model: str | None = None, names: list[str] | None = None, assignments: list[str] | None = None
+    experiment: Experiment,
+    model: SequenceModel,
+    data: TrainingData,
+    names: list[str] | None = None,
+    assignments: list[str] | None = None,
 ) -> dict[str, AnalysisSpec]:
     """The analyses of a model of an experiment, with settings.
 
     Args:
-        model: which; the first when None. names: of analyses; all that apply when None.
+        model, data: of the experiment. names: of analyses; all that apply when None.
         assignments: "field=value" for the one analysis named, or "analysis.field=value".
     """
-    name = model or next(iter(experiment.models))
-    if name not in experiment.models:
-        raise unknown_name("model", name, experiment.models)
-    data = experiment.task.prepare(Streams(experiment.seed))
-    spec = experiment.models[name]
-    built = spec.build(data.signature, Streams(experiment.seed).at("init").torch())
-    chosen = choose_analyses(experiment.analyses, built, data, names)
+    chosen = choose_analyses(experiment.analyses, model, data, names)
     paths = []
     for text in assignments or []:
         lead = text.partition("=")[0].partition(".")[0]
@@ -144,11 +143,13 @@ def analyses_for(
     return with_overrides(experiment.but(analyses=chosen), paths).analyses
 
 
-def weights_experiments(path: str, fields: dict[str, Any] | None = None) -> list[Experiment]:
+def weights_experiments(
+    path: str, fields: dict[str, Any] | None = None, names: list[str] | None = None, assignments: list[str] | None = None
+) -> list[Experiment]:
     """What looks at a network that exists as weights: one experiment, or one per layer and direction of a bidirectional one.
 
     Args:
-        path: a weights file. fields: of `GivenWeights`, e.g. {"nonlinearity": "relu"}.
+        path: a weights file. fields: of `GivenWeights`, e.g. {"nonlinearity": "relu"}. names, assignments: see `analyses_for`.
     """
     chosen = {k: v for k, v in (fields or {}).items() if k in ("nonlinearity", "prefix")}
     given = GivenWeights(path=str(Path(path).resolve()), **chosen)
@@ -161,14 +162,14 @@ def weights_experiments(path: str, fields: dict[str, Any] | None = None) -> list
             "" if part.has_readout else ", without a readout (the output is the hidden state)"
         )
         notes = (f"Recognised in {path}: {what}.", *((part.note.capitalize() + ".",) if part.note else ()))
-        found.append(
-            Experiment(
-                name=stem if part.label == "network" else f"{stem}-{part.label}",
-                summary=what + (f"; the {part.note}" if part.label != "network" else ""),
-                task=Noise(input_size=system.input_size, output_size=system.output_size, notes=notes),
-                models={part.label: given.but(part=part.label)},
-                trainer=Untrained(),
-                evaluation=Unscored(),
-            )
+        bare = Experiment(
+            name=stem if part.label == "network" else f"{stem}-{part.label}",
+            summary=what + (f"; the {part.note}" if part.label != "network" else ""),
+            task=Noise(input_size=system.input_size, output_size=system.output_size, notes=notes),
+            models={part.label: given.but(part=part.label)},
+            trainer=Untrained(),
+            evaluation=Unscored(),
         )
+        data = bare.task.prepare(Streams(bare.seed))
+        found.append(bare.but(analyses=analyses_for(bare, system, data, names, assignments)))
     return found

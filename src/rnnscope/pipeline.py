@@ -252,7 +252,8 @@ def choose_analyses(
         ConfigError: no analysis has that name, or it does not apply, with the reason.
     """
     kinds = {type(a) for a in own.values()}
-    known = {**own, **{n: resolve("analysis", n)() for n in ANALYSES if resolve("analysis", n) not in kinds}}
+    shipped = {name: resolve("analysis", name) for name in ANALYSES}
+    known = {**own, **{name: cls() for name, cls in shipped.items() if cls not in kinds}}
     if names is None:
         return {
             name: analysis

@@ -1,5 +1,6 @@
 """What the analysis of fixed points says, draws and writes."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from torch import Tensor
 
 import rnnscope as rs
 from analysed import as_trained, check_findings, driven, forecasting, look, network, network_for, noise, state_of
-from rnnscope.analysis.fixed_points import SHOWN, FixedPointSearch
+from rnnscope.analysis.figures_fixed_points import NAMES, UNDECIDED, classes
+from rnnscope.analysis.fixed_points import SHOWN, FixedPointSearch, _statements
 from rnnscope.core.random import Streams
 
 SMALL = FixedPointSearch(num_starts=60, num_sequences=6)
@@ -43,7 +45,9 @@ def test_a_latch_has_two_memories_and_a_saddle_between_them(tmp_path: Path) -> N
     assert point == pytest.approx(0.957504, abs=1e-6)  # tanh 2h = h
     slope = 2 * (1 - point**2)
     assert f"a time constant of at most {-1 / math.log(slope):.3g} steps" in rest[0]
-    assert f"the largest residual is {metrics['largest_residual']:.1e}; 60 starts" in rest[-1]
+    residual = metrics["largest_residual"]
+    assert f"the largest residual is {f'{residual:.1e}' if residual else '0'}; 60 starts" in rest[-1]
+    assert f"of which {60 + metrics['restarts']} ended at a fixed point." in rest[-1]
     assert f"{metrics['restarts']} restarts" in rest[-1]
     (table,) = told["tables"]
     assert [row["values"]["kind"] for row in table["rows"]] == ["attractor", "attractor", "repeller"]
@@ -197,3 +201,67 @@ def test_the_same_seed_gives_the_same_findings_and_the_model_stays() -> None:
 def test_the_number_of_starts_falls_with_the_size() -> None:
     found = FixedPointSearch(num_sequences=4).run(as_trained(network("tanh", 1, 3, 1)), noise(), Streams(0))
     assert found.metrics["starts"] == 1024
+
+
+def bias_free(gain: float) -> rs.DynamicalSystem:
+    """A random ReLU network without biases."""
+    layer = torch.nn.RNN(2, 6, nonlinearity="relu", bias=False)
+    drawn = torch.randn(6, 6, generator=torch.Generator().manual_seed(1)) * gain / math.sqrt(6)
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(drawn)
+    return rs.as_system(layer)
+
+
+@pytest.mark.parametrize(
+    ("gain", "end"), [(2.5, "states that turn to a growing direction leave every bound."), (0.4, "starts go back to 0.")]
+)
+def test_without_biases_limiting_rays_take_the_place_of_eigenvalues(gain: float, end: str, tmp_path: Path) -> None:
+    system = bias_free(gain)
+    found = look(SMALL, system, noise(2))
+    told = check_findings(SMALL, found, tmp_path)
+    (said,) = [s for s in found.statements if "limiting rays" in s]
+    assert said.startswith("Without biases and input, F(s h) = s F(h)")
+    assert said.endswith(end)
+    alone = rs.limiting_rays(system)
+    assert told["metrics"]["ray_factors"][0] == pytest.approx(float(alone.decay_rates[0]), abs=1e-6)
+    table = told["tables"][1]
+    assert table["title"] == "Limiting rays"
+    assert [row["values"]["factor"] for row in table["rows"]] == told["metrics"]["ray_factors"]
+    assert told["arrays"]["rays"] == [len(table["rows"]), 6]
+    zero = told["tables"][0]["rows"][0]["values"]
+    assert (zero["kind"], zero["unstable"], zero["modulus"], zero["time"]) == ("on a border", None, None, None)
+    assert classes(found.results["found"]).tolist() == [UNDECIDED]
+    assert NAMES[UNDECIDED] == "undecided"
+
+
+def test_biases_tanh_and_held_inputs_have_no_rays() -> None:
+    for system, held in ((network("relu", 2, 4, 1), "zero"), (bias_free(1.0), (1.0, 0.0)), (network("tanh", 2, 4, 1), "zero")):
+        found = look(SMALL.but(input=held), system, noise(2))
+        assert "ray_factors" not in found.metrics
+        assert not any("limiting rays" in s for s in found.statements)
+
+
+def test_a_ghost_is_explained() -> None:
+    """h + 0.3 h²/(1 + h²) + 0.001 comes within 0.001 of standing still at h = 0."""
+    found = look(SMALL, driven(lambda h, x: h + 0.3 * h**2 / (1 + h**2) + 0.001 + 0 * x), noise())
+    assert found.metrics["num_fixed_points"] == 0
+    assert "nearly stands still: |F(h) - h| falls to 0.001 and not to 0." in found.statements[1]
+    assert "a small change of the held input" in found.statements[1]
+
+
+def test_starts_that_do_not_converge_are_explained() -> None:
+    found = look(SMALL, latches(1), noise())
+    seen, points = found.results["view"], found.results["found"]
+    many = dataclasses.replace(points, failed=50)
+    outputs = seen.map.readout(points.points)
+    (said,) = [s for s in _statements(many, seen, outputs, None) if "did not converge" in s]
+    assert said.startswith(f"50 of {points.searched + points.restarts} starts and restarts did not converge")
+    assert "Raise num_starts" in said
+    known = dataclasses.replace(many, expected_index_sum=points.index_sum)
+    assert any("nothing need be done" in s for s in _statements(known, seen, outputs, None))
+    assert not any("did not converge" in s for s in found.statements)
+
+
+def test_outputs_that_are_rounding_are_shown_as_zero() -> None:
+    found = look(SMALL, turning(0.9, 0.3), noise())
+    assert found.tables[0].rows[0].values["output"] == "0, 0"

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def test_a_decay_forgets_at_its_own_rate(tmp_path: Path) -> None:
     metrics = told["metrics"]
     assert metrics["exponents"] == pytest.approx([math.log(0.5), math.log(0.25)])
     assert (metrics["kind"], metrics["map"]) == ("settles", "under inputs like those of the data")
-    first = f"Run under inputs like those of the data, the largest Lyapunov exponent is {math.log(0.5):.3g} ± "
+    first = f"Run under inputs like those of the data, the largest Lyapunov exponent is {math.log(0.5):.4g} per step: "
     assert found.statements[0].startswith(first)
     assert found.statements[0].endswith("its state is decided by the inputs: it forgets where it began.")
     assert found.statements[1] == f"A small difference shrinks e-fold in {1 / math.log(2):.3g} steps."
@@ -48,12 +48,22 @@ def test_chaos_grows_e_fold_in_the_time_told(tmp_path: Path) -> None:
     assert abs(largest - math.log(2)) < 0.01
     assert found.statements[0].endswith("small differences grow: it is chaotic.")
     assert found.statements[1] == f"A small difference grows e-fold in {1 / largest:.3g} steps."
-    assert found.statements[2].startswith("The Kaplan-Yorke dimension is 1 ± 0")
+    assert found.statements[2].startswith("The Kaplan-Yorke dimension is 1.")
 
 
 def test_growth_under_the_data_is_no_chaos_of_its_own() -> None:
     found = look(SMALL, driven(lambda h, x: torch.remainder(2 * h + x, 1.0)), noise())
     assert found.statements[0].endswith("small differences grow under the same inputs: it is not governed by them.")
+
+
+@pytest.mark.parametrize("under", ["data", "held"])
+def test_states_that_grow_without_bound_are_not_called_chaotic(under: Literal["data", "held"]) -> None:
+    """1.05 h + x: differences grow because the state does."""
+    found = look(SMALL.but(under=under), driven(lambda h, x: 1.05 * h + x + 0.1, 2, 2), noise(2))
+    assert found.metrics["kind"] == "chaotic"
+    assert found.metrics["states_escape"]
+    assert found.statements[0].endswith("this is growth, not chaos.")
+    assert not any("Kaplan-Yorke" in s for s in found.statements)
 
 
 def test_a_dead_direction_is_minus_infinity(tmp_path: Path) -> None:
@@ -63,7 +73,7 @@ def test_a_dead_direction_is_minus_infinity(tmp_path: Path) -> None:
     assert told["metrics"]["sum_rule_error"] is None
     assert "add up" not in found.statements[-1]
     (caption,) = [f.caption for f in SMALL.figures(found) if f.name == "spectrum"]
-    assert "; 1 more are -∞." in caption or "; 1 more is -∞." in caption
+    assert "; 1 more is -∞." in caption
 
 
 def test_where_nothing_is_left_of_a_difference_no_curve_is_drawn(tmp_path: Path) -> None:

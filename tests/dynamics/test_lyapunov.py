@@ -1,6 +1,7 @@
 """Lyapunov spectra against exact values: maps, flows, networks, driven systems."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 import known_systems
 import rnnscope as rs
 from rnnscope.core.interfaces import Signature
-from rnnscope.core.jacobians import state_jacobians
+from rnnscope.core.jacobians import input_jacobians, state_jacobians
 from rnnscope.core.loops import close_loop
+from rnnscope.core.system import Push, TangentProducts
 from rnnscope.dynamics.flows import flow_map, task_flow
 from rnnscope.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from rnnscope.dynamics.lyapunov_statistics import blocked_error, disagree, drifts, kaplan_yorke
+from rnnscope.models.cells import cell_gains, gains_by_step, push_tangents
 
 DOUBLE = torch.float64
 
@@ -374,3 +377,69 @@ def test_an_infinite_derivative_is_an_error() -> None:
     root = rs.System(lambda h, _: h.abs().sqrt(), 1, dtype=DOUBLE)
     with pytest.raises(rs.DataError, match="Jacobian"):
         lyapunov_spectrum(root, starts=torch.zeros(1, 1, dtype=DOUBLE), num_steps=10)
+
+
+class Pushed(rs.DynamicalSystem, TangentProducts):
+    """One layer that applies its tangent map without matrices, or says that it cannot."""
+
+    def __init__(self, inner: Any, has_products: bool = True) -> None:
+        super().__init__()
+        self.inner, self.has_products = inner, has_products
+        self.state_size, self.input_size, self.output_size = inner.state_size, inner.input_size, inner.output_size
+
+    def initial_state(self, batch_size: int) -> torch.Tensor:
+        return self.inner.initial_state(batch_size)
+
+    def step(self, state: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
+        return self.inner.step(state, input)
+
+    def readout(self, state: torch.Tensor) -> torch.Tensor:
+        return self.inner.readout(state)
+
+    @torch.no_grad()
+    def tangent_products(self, states: torch.Tensor, inputs: torch.Tensor) -> list[Push] | None:
+        if not self.has_products:
+            return None
+        (layer,) = self.inner.recurrent_layers()
+        gains = gains_by_step(cell_gains(self.inner.kind, layer, states.flatten(0, 1), inputs.flatten(0, 1)), len(states))
+        PUSHED.append(len(states))
+        return [partial(push_tangents, layer, one) for one in gains]
+
+
+PUSHED: list[int] = []  # a copy of the system is what runs
+
+
+@pytest.mark.parametrize("cell", [rs.Elman, rs.GRU, rs.LSTM])
+def test_pushing_tangents_equals_multiplying_by_jacobians(cell: Any) -> None:
+    inner = network(cell).double()
+    states, inputs, by_state, by_input = (
+        torch.randn(shape, generator=seeded(i), dtype=DOUBLE)
+        for i, shape in enumerate([(3, 4, inner.state_size), (3, 4, 2), (4, 5, inner.state_size), (4, 5, 2)])
+    )
+    pushes = Pushed(inner).tangent_products(states, inputs)
+    assert pushes is not None
+    for state, x, push in zip(states, inputs, pushes, strict=True):
+        of_state = by_state @ state_jacobians(inner, state, x).mT
+        of_input = by_input @ input_jacobians(inner, state, x).mT
+        torch.testing.assert_close(push(by_state, None).detach(), of_state, rtol=0, atol=1e-14)
+        torch.testing.assert_close(push(by_state, by_input).detach(), of_state + of_input, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("cell", [rs.Elman, rs.GRU, rs.LSTM])
+@pytest.mark.parametrize("interval", [None, 1])
+def test_exponents_are_the_same_with_and_without_matrices(cell: Any, interval: int | None) -> None:
+    inner = network(cell, hidden=16)
+    PUSHED.clear()
+    found, plain, none = (
+        lyapunov_spectrum(system, num_steps=200, num_exponents=3, inputs=1.0, interval=interval)
+        for system in (Pushed(inner), inner, Pushed(inner, has_products=False))
+    )
+    assert PUSHED
+    for other in (plain, none):
+        torch.testing.assert_close(found.local_exponents, other.local_exponents, rtol=0, atol=1e-10)
+
+
+def test_most_of_a_spectrum_goes_by_matrices() -> None:
+    PUSHED.clear()
+    lyapunov_spectrum(Pushed(network(rs.GRU)), num_steps=10, num_exponents=7, inputs=1.0)
+    assert not PUSHED

@@ -15,7 +15,6 @@ from rnnscope.dynamics.attractors import Attractor, Attractors, attractors
 from rnnscope.dynamics.components import principal_components
 from rnnscope.dynamics.invariant_circles import InvariantCircle
 from rnnscope.dynamics.periodic_orbits import Cycle
-from rnnscope.dynamics.starts import scatter
 
 
 class AttractorMap(AnalysisSpec):
@@ -40,7 +39,7 @@ class AttractorMap(AnalysisSpec):
     def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
         rng = streams.torch()
         seen = view(trained.model, data, rng, loop=self.loop, input=self.input, num_sequences=self.num_sequences)
-        starts = scatter(seen.pool(self.num_starts, rng), seen.visited.flatten(0, 1), self.spread, rng)
+        starts = seen.starts(self.num_starts, self.spread, rng)
         found = attractors(
             seen.map,
             starts=starts,
@@ -93,16 +92,35 @@ def _statements(found: Attractors, seen: View, clock: str) -> Iterator[str]:
     if not found.attractors:
         yield f"Run {seen.words}, every one of {total} starts diverged: the network has no bounded motion there."
         return
-    many = f" on one of {len(found.attractors)} sets" if len(found.attractors) > 1 else ""
-    yield f"Run {seen.words} from {total} starts, the network settles{many}: {_brief(found)}."
+    yield f"Run {seen.words} from {total} starts, the network {_lead(found)}."
     for one in found.attractors[:6]:
-        yield f"{one.summary[0].upper()}{one.summary[1:]}."
+        yield f"{_share(one)}, reached in a median of {one.transient_median:g} steps (longest {one.transient_longest}): {one.settled.summary}."
     if clock and any(period_of(one) for one in found.attractors if one.kind != "point"):
         yield clock
     if found.share_diverged:
         yield f"{100 * found.share_diverged:.0f} % of the starts diverged."
     if found.share_unexamined:
         yield f"{100 * found.share_unexamined:.0f} % of the starts end in further sets that were not examined (raise max_sets)."
+
+
+def _lead(found: Attractors) -> str:
+    """What happens to the starts, without claiming more than was examined."""
+    examined = 1 - found.share_unexamined - found.share_diverged
+    if found.share_unexamined > max(0.5, examined):
+        return (
+            f"ends in more sets than were examined, or has not settled after {found.num_steps} steps "
+            f"(raise num_steps, then max_sets); examined: {_brief(found)}"
+        )
+    if len(found.attractors) == 1:
+        return f"settles on {_brief(found)}"
+    return f"settles on one of {len(found.attractors)} sets: {_brief(found)}"
+
+
+def _share(one: Attractor) -> str:
+    """With its binomial standard error, which says nothing where all starts agree."""
+    if one.share == 1:
+        return "All starts"
+    return f"{100 * one.share:.1f} ± {100 * one.share_error:.1f} % of starts"
 
 
 NAMES = {
@@ -163,7 +181,10 @@ def _table(found: Attractors) -> Table:
                 "exponent": one.largest_exponent,
                 "transient": one.transient_median,
             },
-            {"share": one.share_error, **({"exponent": one.exponent_error} if one.exponent_error else {})},
+            {
+                **({"share": one.share_error} if one.share < 1 else {}),
+                **({"exponent": one.exponent_error} if one.exponent_error else {}),
+            },
         )
         for number, one in enumerate(found.attractors)
     )

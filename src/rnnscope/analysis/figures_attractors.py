@@ -2,10 +2,12 @@
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
+from rnnscope.analysis.figures_state_space import axis_labels
 from rnnscope.analysis.view import View
 from rnnscope.core.interfaces import Figure
-from rnnscope.dynamics.attractors import Attractors
+from rnnscope.dynamics.attractors import Attractor, Attractors
 from rnnscope.dynamics.components import PrincipalComponents
 from rnnscope.plotting import COLOURS, MUTED, colour, new_figure, style
 
@@ -29,10 +31,9 @@ def basin_figure(found: Attractors, components: PrincipalComponents, words: str)
         lost = starts[labels < 0]
         if len(lost):
             axes.plot(*lost.T, "x", color=MUTED, ms=4, label="diverged or not examined")
-        shares = 100 * components.explained_variance_ratio
-        axes.set(xlabel=f"PC1 ({float(shares[0]):.0f} %)", ylabel=f"PC2 ({float(shares[1]):.0f} %)")
+        axis_labels(axes, components)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    caption = f"{len(starts)} starts (small dots) and the sets on which they settle {words}, in the leading plane of the visited states."
+    caption = f"{len(starts)} starts (small dots) of the network {words}, and the sets on which they settle, in the leading plane of the visited states."
     return Figure("basins", caption, canvas)
 
 
@@ -42,19 +43,14 @@ def output_figure(found: Attractors, seen: View) -> Figure:
     shown = found.attractors[:SETS]
     with style():
         canvas, rows = new_figure(len(shown), 1, 7.2, 1.0 + 1.25 * len(shown))
-        for index, (axes, one) in enumerate(zip(np.atleast_1d(rows), shown, strict=True)):
-            state, outputs = one.points[:1], []
-            for _ in range(STEPS):
-                outputs.append(seen.map.readout(state)[0])
-                state = seen.map.step(state, state.new_zeros(1, 0))
-            path = torch.stack(outputs).double().numpy()
-            for k in range(min(OUTPUTS, path.shape[1])):
-                axes.plot(path[:, k], color=COLOURS[k], lw=1.1, label=f"output {k + 1}")
+        paths = [_outputs(one, seen) for one in shown]
+        low, high = _range(paths)
+        for index, (axes, one, path) in enumerate(zip(np.atleast_1d(rows), shown, paths, strict=True)):
+            for k in range(path.shape[1]):  # the first thick: equal outputs lie on one another
+                axes.plot(path[:, k], color=COLOURS[k], lw=1.1 + 1.3 * (path.shape[1] - 1 - k), label=f"output {k + 1}")
             axes.set_title(f"{one.kind}, {100 * one.share:.0f} % of starts", fontsize=9)
-            axes.set(xlim=(0, STEPS - 1))
-            if np.ptp(path) < 1e-9 * max(1.0, float(np.abs(path).max())):
-                middle = float(path.mean())
-                axes.set_ylim(middle - 1, middle + 1)
+            axes.set(xlim=(0, STEPS - 1), ylim=(low, high))
+            axes.tick_params(labelbottom=index == len(shown) - 1)
             if index == 0 and path.shape[1] > 1:
                 axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=OUTPUTS, fontsize=7)
         axes.set_xlabel("step")
@@ -62,3 +58,22 @@ def output_figure(found: Attractors, seen: View) -> Figure:
         f"; the first {SETS} of {len(found.attractors)} sets." if len(found.attractors) > SETS else "."
     )
     return Figure("outputs", caption, canvas)
+
+
+def _outputs(one: Attractor, seen: View) -> Float[np.ndarray, "T Y"]:
+    """The first few outputs along a set."""
+    state, outputs = one.points[:1], []
+    for _ in range(STEPS):
+        outputs.append(seen.map.readout(state)[0, :OUTPUTS])
+        state = seen.map.step(state, state.new_zeros(1, 0))
+    return torch.stack(outputs).double().numpy()
+
+
+def _range(paths: list[np.ndarray]) -> tuple[float, float]:
+    """One range for all sets, at least one unit high where nothing moves and all agree."""
+    everything = np.concatenate(paths)
+    everything = everything[np.isfinite(everything).all(1)]
+    low, high = (float(everything.min()), float(everything.max())) if len(everything) else (0.0, 0.0)
+    if high - low < 1e-9 * max(1.0, abs(low), abs(high)):
+        return low - 1, high + 1
+    return low - 0.08 * (high - low), high + 0.08 * (high - low)

@@ -1,14 +1,16 @@
 """Figures of fixed points: the flow in the leading plane, paths in space, eigenvalues, phase portraits of small systems.
 
-Stability has fixed colours: stable points are green, others by their number of unstable directions.
+Stability has fixed colours: stable points are green, others by their number of unstable directions, undecided ones blue.
 """
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from rnnscope.analysis.figures_state_space import axis_labels
 from rnnscope.analysis.trajectory_html import trajectory_3d_html
 from rnnscope.analysis.view import View
 from rnnscope.core.interfaces import Figure
@@ -17,14 +19,19 @@ from rnnscope.dynamics.components import PrincipalComponents
 from rnnscope.dynamics.fixed_points import FixedPoints
 from rnnscope.plotting import INK, MUTED, new_figure, small_legend, style
 
-SHADES = ("#3a9d5d", "#e0782f", "#d1495b", "#9467c8")  # 0, 1, 2, 3 or more unstable directions
-NAMES = ("stable", "1 unstable direction", "2 unstable directions", "3 or more")
+SHADES = ("#3a9d5d", "#e0782f", "#d1495b", "#9467c8", "#3b82c4")  # 0, 1, 2, 3 or more unstable directions; undecided
+NAMES = ("stable", "1 unstable direction", "2 unstable directions", "3 or more", "undecided")
+UNDECIDED = 4
 PATHS = 12
 
 
 def classes(found: FixedPoints) -> np.ndarray:
-    """Index into SHADES of each point."""
-    return found.num_unstable.clamp_max(3).numpy()
+    """Index into SHADES of each point; without an unstable direction only what is stable counts as such."""
+    border = torch.tensor(
+        ["border" in kind for kind in found.kinds], dtype=torch.bool
+    )  # of linear regions, with eigenvalues of one side
+    undecided = border | ((found.num_unstable == 0) & ~found.is_stable)
+    return torch.where(undecided, UNDECIDED, found.num_unstable.clamp_max(3)).numpy()
 
 
 def flow_figure(seen: View, found: FixedPoints, components: PrincipalComponents) -> Figure:
@@ -43,13 +50,12 @@ def flow_figure(seen: View, found: FixedPoints, components: PrincipalComponents)
         slow = components.project(found.slow_points.points).numpy()
         if len(slow):
             axes.plot(*slow.T, "x", color=INK, ms=5, mew=1, zorder=4, label="slow points")
-        shares = 100 * components.explained_variance_ratio
-        axes.set(xlabel=f"PC1 ({float(shares[0]):.0f} %)", xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-        axes.set_ylabel(f"PC2 ({float(shares[1]):.0f} %)")
+        axis_labels(axes, components)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.grid(visible=False)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, handlelength=1.2)
     caption = (
-        f"Fixed points {seen.words}, projected on the leading plane of the visited states. Arrows: F(h) - h on that plane through "
+        f"Fixed points of the network {seen.words}, projected on the leading plane of the visited states. Arrows: F(h) - h on that plane through "
         "the mean, projected; bars: unstable directions (away from the plane they appear shorter)."
     )
     return Figure("flow", caption, canvas)
@@ -105,7 +111,7 @@ def _unstable_directions(axes: Axes, seen: View, found: FixedPoints, components:
 
 def _mark(axes: Axes, points: np.ndarray, found: FixedPoints) -> None:
     kinds = classes(found)
-    for k in range(4):
+    for k in range(len(SHADES)):
         own = points[kinds == k]
         if len(own):
             axes.plot(*own.T, "o", color=SHADES[k], ms=6, mec="white", mew=0.7, zorder=5, label=f"{NAMES[k]} ({len(own)})")
@@ -119,10 +125,13 @@ def space_figure(seen: View, found: FixedPoints, components: PrincipalComponents
         canvas, axes = new_figure(1, 1, 6.6, 3.6)
         axes.remove()
         axes = canvas.add_subplot(projection="3d")
+        for side in (axes.xaxis, axes.yaxis, axes.zaxis):
+            side.set_pane_color((1.0, 1.0, 1.0, 0.0))  # filled panes would hide the paths on a dark page
+        axes.grid(visible=False)
         for path in paths:
-            axes.plot(*path.T, color=MUTED, lw=0.5, alpha=0.6)
+            axes.plot(*path.T, color=MUTED, lw=0.7, alpha=0.8)
         kinds = classes(found)[:500]
-        for k in range(4):
+        for k in range(len(SHADES)):
             if (kinds == k).any():
                 axes.plot(*points[kinds == k].T, "o", color=SHADES[k], ms=5, mec="white", mew=0.5, label=NAMES[k])
         axes.set(xlabel="PC1", ylabel="PC2", zlabel="PC3")
@@ -142,10 +151,10 @@ def space_figure(seen: View, found: FixedPoints, components: PrincipalComponents
         "Paths and fixed points",
         names=["visited states", *NAMES],
         breaks=breaks,
-        sizes=[0.6, 3.0, 3.0, 3.0, 3.0],
+        sizes=[0.6, *[3.0] * len(NAMES)],
         colours=[MUTED, *SHADES],
     )
-    caption = f"{len(paths)} paths of the driven network and the fixed points {seen.words}, along the first three components."
+    caption = f"{len(paths)} paths of the driven network, and the fixed points of the network {seen.words}, along the first three components."
     return Figure("space", caption, canvas, interactive=page)
 
 
@@ -156,11 +165,13 @@ def eigenvalue_figure(found: FixedPoints) -> Figure:
         turn = np.linspace(0, 2 * np.pi, 400)
         axes.plot(np.cos(turn), np.sin(turn), color=INK, lw=0.8)
         kinds = classes(found)
-        for k in range(4):
+        size = 4 if found.eigenvalues.numel() > 40 else 8
+        for k in range(len(SHADES)):
             values = found.eigenvalues[torch.from_numpy(kinds == k)].flatten().numpy()
             if len(values):
-                axes.plot(values.real, values.imag, ".", color=SHADES[k], ms=4, alpha=0.7, label=NAMES[k])
+                axes.plot(values.real, values.imag, ".", color=SHADES[k], ms=size, alpha=0.7, label=NAMES[k])
         axes.set(xlabel="real part of λ", ylabel="imaginary part", aspect="equal")
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     caption = (
         "Eigenvalues of dF/dh at each fixed point: inside the unit circle a direction decays, outside it grows; off the real axis it "
@@ -183,20 +194,26 @@ def portrait_figure(seen: View, found: FixedPoints) -> Figure:
             axes.plot(grid[:, 0], grid[:, 0], color=INK, lw=0.8, label="F(h) = h")
             _mark(axes, np.repeat(points, 2, 1), found)
             axes.set(xlabel="h", ylabel="next h")
-            caption = f"The map of the single state variable {seen.words}; it stands still where the curve meets the diagonal."
+            caption = (
+                f"The map of the single state variable of the network {seen.words}; it stands still where the curve meets the diagonal. "
+                "A narrow gap between the two is a ghost: states pass it in many small steps."
+            )
         else:
             x, y = np.meshgrid(np.linspace(low[0], high[0], 160), np.linspace(low[1], high[1], 160))
             grid = torch.from_numpy(np.stack([x.ravel(), y.ravel()], 1))
             change = (seen.map.step(grid, grid.new_zeros(len(grid), 0)).double() - grid).numpy()
             for axis, shade in enumerate(("#3b82c4", "#b58a2b")):
                 axes.contour(x, y, change[:, axis].reshape(x.shape), [0.0], colors=shade, linewidths=1.3)
-                axes.plot([], [], color=shade, label=f"unit {axis + 1} stands still")
+                axes.plot([], [], color=shade, label=f"state variable {axis} stands still")
             sparse = (slice(None, None, 8), slice(None, None, 8))
             u, v = (change[:, k].reshape(x.shape)[sparse] for k in (0, 1))
             size = np.hypot(u, v) + 1e-12
             axes.quiver(x[sparse], y[sparse], u / size, v / size, color=MUTED, alpha=0.7, width=0.003, scale=30, pivot="mid")
             _mark(axes, points, found)
-            axes.set(xlabel="unit 1", ylabel="unit 2")
-            caption = f"Phase portrait {seen.words}: nullclines, direction of F(h) - h, fixed points where the nullclines meet."
+            axes.set(xlabel="state variable 0", ylabel="state variable 1")
+            caption = (
+                f"Phase portrait of the network {seen.words}. On each curve one state variable stands still; where the curves meet is a fixed "
+                "point. Arrows: direction of F(h) - h."
+            )
         small_legend(axes)
     return Figure("portrait", caption, canvas)

@@ -1,6 +1,7 @@
 """Figures of Lyapunov spectra: the exponents with their errors, and how they converged."""
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from rnnscope.core.interfaces import Figure
 from rnnscope.dynamics.lyapunov import LyapunovSpectrum
@@ -17,9 +18,10 @@ def spectrum_figure(found: LyapunovSpectrum, words: str) -> Figure:
         axes.axhline(0, color=INK, lw=0.8)
         axes.errorbar(numbers[finite], values[finite], 3 * errors[finite], fmt="o", ms=4, color=COLOURS[0], capsize=2, lw=1)
         axes.set(xlabel="number", ylabel=f"exponent ({found.unit})", xlim=(0.3, len(values) + 0.7))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    missing = f"; {int((~finite).sum())} more are -∞" if not finite.all() else ""
-    caption = f"Lyapunov exponents {words}, bars of three standard errors{missing}. Above zero small differences grow, below they shrink."
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
+    lost = int((~finite).sum())
+    missing = f"; {lost} more {'is' if lost == 1 else 'are'} -∞" if lost else ""
+    caption = f"Lyapunov exponents of the network {words}, bars of three standard errors{missing}. Above zero small differences grow, below they shrink."
     return Figure("spectrum", caption, canvas)
 
 

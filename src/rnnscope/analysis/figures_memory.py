@@ -66,7 +66,7 @@ def forgetting_figure(found: Forgetting, *, most: int = 32) -> Figure:
         axes.set(xlabel="steps", ylabel="distance of the replicas", xlim=(0, len(times) - 1))
         _log_y(axes)
         small_legend(axes)
-    caption = f"Pairs of replicas that start apart and read the same input. Verdict: {found.summary}."
+    caption = "Replicas of the network that start apart and read the same input: the distance of each pair over time."
     return Figure("forgetting", caption, canvas)
 
 
@@ -84,7 +84,7 @@ def sensitivity_figure(found: Sensitivity) -> Figure:
         axes.set(xlabel="lag in steps", ylabel="norm of the derivative", xlim=(0, lags[-1]))
         _log_y(axes)
         small_legend(axes)
-    caption = f"How much a state depends on earlier states and inputs: {found.summary}. Bands: 10th to 90th percentile."
+    caption = "How much a state depends on earlier states and inputs, by the median norm of its derivative. Bands: 10th to 90th percentile."
     return Figure("sensitivity", caption, canvas)
 
 
@@ -106,7 +106,7 @@ def gradient_figure(found: GradientFlow) -> Figure:
     clip = ""
     if found.clipped_share is not None and found.cut_share is not None:
         clip = f" Clipping at norm {found.clip_norm:g} would act on {100 * found.clipped_share:.0f} % of the sequences."
-    caption = f"The gradient going back in time, median and 10th to 90th percentile. {found.statement}.{clip}"
+    caption = f"The gradient going back in time, median and 10th to 90th percentile.{clip}"
     return Figure("gradient_flow", caption, canvas, wide=True)
 
 
@@ -130,7 +130,8 @@ def capacity_figure(found: MemoryCapacity, closed_form: Float[np.ndarray, "L X"]
         small_legend(left)
         if several:
             _degrees(grid[1], found)
-    return Figure("memory_capacity", f"What a linear readout recovers of past inputs: {found.summary}.", canvas, wide=several)
+    caption = "How well a linear readout of the state recovers the input so many steps ago: 1 is perfectly, below the threshold is chance."
+    return Figure("memory_capacity", caption, canvas, wide=several)
 
 
 def _degrees(axes: Axes, found: MemoryCapacity) -> None:

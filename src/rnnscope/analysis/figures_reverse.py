@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from rnnscope.analysis.development import Development
 from rnnscope.analysis.driven_jacobian import Spectra
+from rnnscope.analysis.figures_state_space import axis_labels
 from rnnscope.analysis.readout_geometry import ReadoutAlignment
 from rnnscope.analysis.relaxations import Relaxations
 from rnnscope.analysis.residency import ZONES, Residency, Zones
@@ -27,12 +27,6 @@ ZONE_COLOURS = ("#d1495b", "#e0a82f", "#3b82c4")
 def symbol_names(num_symbols: int, names: Sequence[str] | None) -> list[str]:
     """Names given, or "output 0", "output 1", …"""
     return [plain(n) for n in names] if names else [f"output {i}" for i in range(num_symbols)]
-
-
-def axis_labels(axes: Axes, components: PrincipalComponents, first: int = 0, second: int = 1) -> None:
-    """PC axes with their share of the variance."""
-    shares = 100 * components.explained_variance_ratio
-    axes.set(xlabel=f"PC{first + 1} ({float(shares[first]):.0f} %)", ylabel=f"PC{second + 1} ({float(shares[second]):.0f} %)")
 
 
 def zero_to(*curves: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Figures of the states under the data: variance by component, paths in the leading plane, single units over time."""
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from rnnscope.core.interfaces import Figure
 from rnnscope.dynamics.components import PrincipalComponents
@@ -8,6 +9,13 @@ from rnnscope.dynamics.trajectories import Trajectories
 from rnnscope.plotting import COLOURS, INK, new_figure, small_legend, style
 
 PATHS, STEPS = 4, 100  # shown: more of either is a tangle
+LINES = 6  # state variables drawn as lines
+
+
+def axis_labels(axes: Axes, components: PrincipalComponents, first: int = 0, second: int = 1) -> None:
+    """PC axes with their share of the variance."""
+    shares = 100 * components.explained_variance_ratio
+    axes.set(xlabel=f"PC{first + 1} ({float(shares[first]):.0f} %)", ylabel=f"PC{second + 1} ({float(shares[second]):.0f} %)")
 
 
 def scree_figure(components: PrincipalComponents, what: str, *, num_shown: int = 10) -> Figure:
@@ -25,8 +33,9 @@ def scree_figure(components: PrincipalComponents, what: str, *, num_shown: int =
         axes.set(xlabel="principal component", ylabel="variance in %", ylim=(0, 104), xticks=numbers)
         axes.grid(axis="x", visible=False)
         small_legend(axes)
+    two = f"; the first two hold {100 * shares[:2].sum():.1f} %" if len(shares) > 2 else ""
     caption = (
-        f"Variance of {what} along their principal components; the first two hold {100 * shares[:2].sum():.1f} %. "
+        f"Variance of {what} along their principal components{two}. "
         f"The participation ratio, an effective dimension, is {components.participation_ratio:.2f}."
     )
     return Figure("scree", caption, canvas)
@@ -35,7 +44,6 @@ def scree_figure(components: PrincipalComponents, what: str, *, num_shown: int =
 def paths_figure(found: Trajectories) -> Figure:
     """A few driven paths in the leading plane, from a ring to a dot."""
     paths = found.components.project(found.states[:PATHS, :STEPS]).numpy()
-    shares = 100 * found.components.explained_variance_ratio
     with style():
         canvas, axes = new_figure(1, 1, 6.0, 4.6)
         for number, path in enumerate(paths):
@@ -43,7 +51,7 @@ def paths_figure(found: Trajectories) -> Figure:
             axes.plot(*path.T, "-", color=shade, lw=0.8, alpha=0.8)
             axes.plot(*path[0], "o", color=shade, ms=5, mfc="none")
             axes.plot(*path[-1], "o", color=shade, ms=5)
-        axes.set(xlabel=f"PC1 ({float(shares[0]):.0f} %)", ylabel=f"PC2 ({float(shares[1]):.0f} %)")
+        axis_labels(axes, found.components)
     caption = f"{len(paths)} sequences of the data as paths in the leading plane, at most {STEPS} steps each; a ring marks the first step, a dot the last."
     return Figure("paths", caption, canvas)
 
@@ -59,10 +67,22 @@ def units_figure(found: Trajectories, most: int) -> Figure:
         upper.set(ylabel="state variable", yticks=range(0, len(order), max(1, len(order) // 8)))
         upper.set_yticklabels([str(int(order[i])) for i in range(0, len(order), max(1, len(order) // 8))])
         upper.grid(visible=False)
-        canvas.colorbar(image, ax=upper, pad=0.01, fraction=0.03)
-        for number in range(min(6, len(order))):
+        canvas.colorbar(image, ax=upper, pad=0.01, fraction=0.03, label="state")
+        for number in range(min(LINES, len(order))):
             lower.plot(path[:, number], color=COLOURS[number], lw=1, label=str(int(order[number])))
         lower.set(xlabel="step", ylabel="state", xlim=(-0.5, len(path) - 0.5))
         lower.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, title="variable", title_fontsize=8)
-    caption = f"The {len(order)} state variables that move most, over the first sequence; below, the first {min(6, len(order))} as lines."
+    caption = f"{_which(len(order), found.states.shape[2])} over the first sequence, numbered from 0{_as_lines(len(order))}."
     return Figure("units", caption, canvas, wide=False)
+
+
+def _which(shown: int, size: int) -> str:
+    if shown < size:
+        return f"The {shown} state variables that move most" if shown > 1 else "The state variable that moves most"
+    return f"All {size} state variables, that which moves most on top," if size > 1 else "The state variable"
+
+
+def _as_lines(shown: int) -> str:
+    return (
+        f"; below, the first {LINES} as lines" if shown > LINES else "; below, as lines" if shown > 1 else "; below, as a line"
+    )

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from rnnscope.analysis.figures_lyapunov import convergence_figure, spectrum_figure
 from rnnscope.analysis.view import HeldInput, View, view
+from rnnscope.analysis.wording import capitalised, with_error
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive
+from rnnscope.core.system import DynamicalSystem
 from rnnscope.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 
 WHOLE = 40  # state variables up to which the whole spectrum is computed
@@ -50,9 +52,9 @@ class LyapunovExponents(AnalysisSpec):
         metrics = {
             "map": words,
             "kind": found.kind,
-            "exponents": _finite(found.exponents),
-            "standard_errors": _finite(found.standard_errors),
-            "kaplan_yorke_dimension": found.kaplan_yorke_dimension if np.isfinite(found.kaplan_yorke_dimension) else None,
+            "exponents": found.exponents.tolist(),
+            "standard_errors": found.standard_errors.tolist(),
+            "kaplan_yorke_dimension": found.kaplan_yorke_dimension,
             "sum_rule_error": found.sum_rule_error,
             "interval": found.interval,
             "num_steps": found.num_steps,
@@ -64,7 +66,11 @@ class LyapunovExponents(AnalysisSpec):
             "standard_errors": found.standard_errors.numpy(),
             "local_exponents": found.local_exponents.numpy(),
         }
-        return Findings(tuple(_statements(found, words, autonomous)), metrics, arrays, (), {"found": found, "words": words})
+        escapes = found.kind == "chaotic" and _escapes(system, starts, inputs, self.num_steps)
+        metrics["states_escape"] = escapes
+        return Findings(
+            tuple(_statements(found, words, autonomous, escapes)), metrics, arrays, (), {"found": found, "words": words}
+        )
 
     def figures(self, findings: Findings) -> Iterator[Figure]:
         found: LyapunovSpectrum = findings.results["found"]
@@ -81,34 +87,54 @@ def _joined(seen: View, rows: int, steps: int) -> Tensor:
     return flat[places]
 
 
-def _finite(values: Tensor) -> list[float | None]:
-    return [v if np.isfinite(v) else None for v in values.tolist()]
+@torch.no_grad()
+def _escapes(system: DynamicalSystem, starts: Tensor, inputs: Tensor | None, steps: int) -> bool:
+    """Whether the states themselves grow all the way: far beyond where they began, and still growing in the second half."""
+    silence = starts.new_zeros(len(starts), 0)
+    state, sizes = starts, [float(starts.abs().max())]
+    for step in range(steps):
+        state = system.step(state, silence if inputs is None else inputs[:, step].to(state))
+        sizes.append(float(state.abs().max()))
+        if not np.isfinite(sizes[-1]):
+            return True
+    half = len(sizes) // 2
+    return max(sizes[half:]) > max(10 * max(1.0, sizes[0]), 1.5 * max(sizes[:half]))
 
 
-def _statements(found: LyapunovSpectrum, words: str, autonomous: bool) -> Iterator[str]:
+def _statements(found: LyapunovSpectrum, words: str, autonomous: bool, escapes: bool) -> Iterator[str]:
     largest, error = float(found.exponents[0]), float(found.standard_errors[0])
-    meaning = {
-        "settles": "it settles on a fixed point or a cycle"
-        if autonomous
-        else "its state is decided by the inputs: it forgets where it began",
-        "periodic": "it moves periodically",
-        "quasi-periodic": "it neither forgets nor amplifies small differences, as on a cycle that turns at its own pace",
-        "chaotic": "small differences grow: it is chaotic"
-        if autonomous
-        else "small differences grow under the same inputs: it is not governed by them",
-        "undecided": "whether small differences grow or shrink is undecided",
-    }[found.kind]
-    size = "-∞" if largest == -np.inf else f"{largest:.3g} ± {error:.2g}"
-    yield f"Run {words}, the largest Lyapunov exponent is {size} {found.unit}: {meaning}."
+    size = "-∞" if largest == -np.inf else with_error(largest, error)
+    yield f"Run {words}, the largest Lyapunov exponent is {size} {found.unit}: {_meaning(found, autonomous, escapes)}."
     if 0 < largest < np.inf and found.kind == "chaotic":
         yield f"A small difference grows e-fold in {1 / largest:.3g} steps."
     elif -np.inf < largest < 0 and found.kind == "settles":
         yield f"A small difference shrinks e-fold in {-1 / largest:.3g} steps."
-    if np.isfinite(found.kaplan_yorke_dimension) and found.kaplan_yorke_dimension > 0:
-        yield f"The Kaplan-Yorke dimension is {found.kaplan_yorke_dimension:.3g} ± {found.kaplan_yorke_error:.2g}."
+    if np.isfinite(found.kaplan_yorke_dimension) and found.kaplan_yorke_dimension > 0 and not escapes:
+        yield f"The Kaplan-Yorke dimension is {with_error(found.kaplan_yorke_dimension, found.kaplan_yorke_error)}."
     rule = (
         f"; the exponents add up to the mean ln |det J| within {found.sum_rule_error:.1e}"
         if found.sum_rule_error is not None
         else ""
     )
-    yield f"Evidence: {found.evidence}; {found.num_trajectories} paths of {found.num_steps} steps{rule}. {found.outcome[0].upper()}{found.outcome[1:]}."
+    told = (
+        found.evidence[found.evidence.find("(") :] if "(" in found.evidence else found.evidence
+    )  # the exponent was told above
+    yield f"Evidence: {found.num_trajectories} paths of {found.num_steps} steps{rule} {told}. {capitalised(found.outcome)}."
+
+
+def _meaning(found: LyapunovSpectrum, autonomous: bool, escapes: bool) -> str:
+    if escapes:
+        return "small differences grow, and so do the states themselves without a bound in sight: this is growth, not chaos"
+    meaning = {
+        "settles": "it settles on a fixed point or a cycle"
+        if autonomous
+        else "its state is decided by the inputs: it forgets where it began",
+        "periodic": "it moves periodically",
+        "quasi-periodic": "small differences neither grow nor shrink measurably, as on a cycle that turns at its own pace or on a "
+        "set of points at each of which the state can stay",
+        "chaotic": "small differences grow: it is chaotic"
+        if autonomous
+        else "small differences grow under the same inputs: it is not governed by them",
+        "undecided": "whether small differences grow or shrink is undecided",
+    }
+    return meaning[found.kind]

@@ -8,6 +8,7 @@ import torch
 
 from rnnscope.analysis.figures_memory import capacity_figure, forgetting_figure, gradient_figure, sensitivity_figure
 from rnnscope.analysis.view import View, view
+from rnnscope.analysis.wording import capitalised
 from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, SupervisedData, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive
@@ -87,13 +88,13 @@ def _statements(found: dict[str, Any]) -> Iterator[str]:
         "does not forget": "Driven by the data, the network does not forget its start",
         "undecided": "Whether the network forgets its start under these data is undecided",
     }[forgets.outcome]
-    yield f"{lead}; conditional exponent {forgets.exponent:.3g} ± {forgets.standard_error:.2g} per step."
-    yield f"{forgets.reason[0].upper()}{forgets.reason[1:]}."
-    yield f"{sensed.summary[0].upper()}{sensed.summary[1:]}."
+    yield f"{lead}."
+    yield f"{capitalised(forgets.reason)}."
+    yield f"{capitalised(sensed.summary)}. This is sensitivity to small changes: a value held as one of several stable states is kept without it."
     if "gradients" in found:
         yield f"Gradient of the loss: {found['gradients'].statement}."
     if "capacity" in found:
-        yield f"{found['capacity'].summary[0].upper()}{found['capacity'].summary[1:]}."
+        yield f"{capitalised(found['capacity'].summary)}."
 
 
 def _metrics(found: dict[str, Any]) -> dict[str, Any]:
@@ -101,11 +102,11 @@ def _metrics(found: dict[str, Any]) -> dict[str, Any]:
     metrics: dict[str, Any] = {
         "outcome": forgets.outcome,
         "echo_state": forgets.echo_state,
-        "conditional_exponent": forgets.exponent if np.isfinite(forgets.exponent) else None,
+        "conditional_exponent": forgets.exponent,
         "standard_error": forgets.standard_error,
-        "forgetting_time": forgets.forgetting_time if np.isfinite(forgets.forgetting_time) else None,
+        "forgetting_time": forgets.forgetting_time,
         "memory_horizon": sensed.memory_horizon,
-        "decay_rate": sensed.decay_rate if np.isfinite(sensed.decay_rate) else None,
+        "decay_rate": sensed.decay_rate,
     }
     if "gradients" in found:
         metrics |= {"gradient_flow": found["gradients"].flow, "vanishing_lag": found["gradients"].vanishing_lag}

@@ -234,12 +234,8 @@ def _metrics(found: ReconstructionScores, lag: int) -> dict[str, Any]:
     }
     for name, score in (("d_stsp", found.d_stsp), ("d_h", found.d_h)):
         parts = {"value": score.value, "matched": score.matched, "floor": score.floor, "floor_sd": score.floor_sd}
-        metrics[name] = {k: _finite(v) for k, v in (parts | score.failures).items()}
+        metrics[name] = parts | score.failures
     return metrics
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def _table(found: ReconstructionScores) -> Table:
@@ -258,7 +254,7 @@ def _table(found: ReconstructionScores) -> Table:
         for name in where.failures
     ]
     rows = (
-        Row("the network", "model", {k: _finite(v) for k, v in network.items()}),
+        Row("the network", "model", network),
         Row("two halves of the recording", "ceiling", halves, {"d_stsp_matched": where.floor_sd, "d_h_matched": how.floor_sd}),
         *wrong,
     )

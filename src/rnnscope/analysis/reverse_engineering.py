@@ -17,7 +17,7 @@ from rnnscope.analysis.claims import claims, findings_tables
 from rnnscope.analysis.development import development, drop_epoch
 from rnnscope.analysis.driven_jacobian import Spectra, driven_spectra
 from rnnscope.analysis.figures_state_space import scree_figure
-from rnnscope.analysis.homogeneity import homogeneity, limiting_rays
+from rnnscope.analysis.homogeneity import homogeneity
 from rnnscope.analysis.kick_units import find_kick_units, gain_sweep, opposition, switch_averages
 from rnnscope.analysis.readout_geometry import pair_planes, readout_alignment
 from rnnscope.analysis.relaxations import relaxations
@@ -30,6 +30,7 @@ from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
 from rnnscope.core.system import DynamicalSystem, SequenceModel, only_system
 from rnnscope.dynamics.components import principal_components
+from rnnscope.dynamics.limiting_rays import limiting_rays
 from rnnscope.markov.emulation import EmulationData
 
 

@@ -29,7 +29,10 @@ class StateSpace(AnalysisSpec):
         shares = found.components.explained_variance_ratio
         flat = found.states.flatten(0, 1)
         silent = found.is_silent
-        statements = [f"Driven by the data, {found.summary}.", *([_leading(shares)] if found.num_components else [])]
+        statements = [
+            f"Driven by the data, {found.summary}.",
+            *([_leading(shares)] if found.num_components and len(shares) > 1 else []),
+        ]
         bounded = float(flat.abs().max()) <= 1
         full = (flat.abs() > SATURATED).double().mean(0)
         if bounded and float(full.mean()) > 0.01:

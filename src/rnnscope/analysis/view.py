@@ -11,7 +11,8 @@ from rnnscope.core.driven import in_double
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import Probe, SupervisedData, TrainingData
 from rnnscope.core.loops import ClosedLoop, HoldInput, close_loop, hold_input
-from rnnscope.core.system import DynamicalSystem, SequenceModel, only_system, rollout
+from rnnscope.core.system import DynamicalSystem, SequenceModel, rollout
+from rnnscope.dynamics.starts import scatter
 
 Loop = Literal["auto", "open", "closed"]
 HeldInput = Literal["zero", "mean"] | tuple[float, ...]
@@ -44,6 +45,10 @@ class View:
         flat = self.visited.flatten(0, 1)
         return flat[torch.randint(len(flat), (count,), generator=rng)]
 
+    def starts(self, count: int, spread: float, rng: torch.Generator) -> Float[Tensor, "N S"]:
+        """Visited states, each moved by noise of `spread` standard deviations of each unit."""
+        return scatter(self.pool(count, rng), self.visited.flatten(0, 1), spread, rng)
+
 
 def view(
     model: SequenceModel,
@@ -61,23 +66,33 @@ def view(
         input: what is held: zero, the mean over the probe, or numbers. For a closed loop, of its exogenous part.
         num_sequences: of the probe.
     """
-    system = in_double(only_system(model)).eval().requires_grad_(False)
+    part, system = _first(model)
+    system = in_double(system).eval().requires_grad_(False)
     found = data.probe(num_sequences, rng)
     probe = Probe(found.inputs.double(), None if found.targets is None else found.targets.double())
     feedback = data.feedback if isinstance(data, SupervisedData) else None
     if loop == "closed" and feedback is None:
         raise ConfigError("loop is closed, but this task's outputs are no inputs", "open or auto", "set loop=open")
     states = _states(system, probe.inputs)
+    mean = probe.inputs.flatten(0, 1).mean(0)
     if feedback is None or loop == "open":
-        held = _held(input, probe.inputs.flatten(0, 1).mean(0), system.input_size)
-        return View(system, hold_input(system, held), held, False, states, probe, f"with {_name(input, 'its input')}")
+        held = _held(input, mean, system.input_size)
+        return View(system, hold_input(system, held), held, False, states, probe, f"with {_name(input, 'its input')}{part}")
     closed: ClosedLoop = close_loop(system, feedback)
     exogenous = feedback.num_exogenous
-    mean = probe.inputs.flatten(0, 1).mean(0)[feedback.from_exogenous.bool().any(1)] if exogenous else probe.inputs.new_zeros(0)
-    held = _held(input, mean, exogenous)
+    held = _held(input, mean[feedback.from_exogenous.bool().any(1)], exogenous)
     joined = closed.join(states.flatten(0, 1), probe.inputs[:, -states.shape[1] :].flatten(0, 1)).unflatten(0, states.shape[:2])
-    words = "with its outputs fed back" + (f" and {_name(input, 'the covariates')}" if exogenous else "")
+    words = "with its outputs fed back" + (f" and {_name(input, 'the covariates')}" if exogenous else "") + part
     return View(system, hold_input(closed, held), held, True, joined, probe, words)
+
+
+def _first(model: SequenceModel) -> tuple[str, DynamicalSystem]:
+    """The model's recurrent system; of several (two directions) the first, and how to say so."""
+    systems = model.systems()
+    if not systems:
+        raise ConfigError("a model without recurrence", "a recurrent system inside", "choose another model, or another analysis")
+    name, system = next(iter(systems.items()))
+    return (f" (its part '{name}' alone)" if len(systems) > 1 else ""), system
 
 
 @torch.no_grad()

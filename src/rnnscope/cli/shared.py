@@ -20,6 +20,7 @@ Set = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every random stream.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for run folders.")]
+Model = Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")]
 AllowSource = Annotated[bool, typer.Option("--allow-source", help="Import Python files that a run folder names.")]
 
 

@@ -24,24 +24,29 @@ class Signature:
     Attributes:
         input_size, output_size: features per step in and out.
         feature_names: one name per input feature.
+        frame: (channels, height, width) where an input is a flattened image; () otherwise.
+        past_targets: how many of the last features are targets of the step before, which only a recurrent model can use.
     """
 
     input_size: int
     output_size: int
     feature_names: tuple[str, ...] = ()
+    frame: tuple[int, ...] = ()
+    past_targets: int = 0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch: inputs (B, T, X), targets (B, T, Y), float32 on the training device.
+    """A batch: inputs (B, T, X), float32 on the training device, and targets (B, T', Y), numbers, or (B, T') numbers of classes.
 
     `counted` is how many of the last steps count when a loss is only looked at (validation, monitor); which steps count in
-    training is the trainer's choice.
+    training is the trainer's choice. `lengths` (B,) are the real steps of each row, where they differ.
     """
 
     inputs: Tensor
     targets: Tensor
     counted: int = 1
+    lengths: Tensor | None = None
 
 
 class BatchSource(ABC):
@@ -123,6 +128,18 @@ class SupervisedData(TrainingData):
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss over all leading axes, a scalar."""
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Counts that add up over the batches of an epoch (who was taken for whom); None where only losses are recorded."""
+        return None
+
+    def rates(self, tally: Tensor) -> dict[str, float]:
+        """What summed counts mean, name -> share: recorded each epoch as train_NAME, validation_NAME and test_NAME."""
+        return {}
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """What a network reads of a stream's inputs: themselves, unless the data hold them packed (characters as numbers)."""
+        return inputs
 
     def probe(self, num_sequences: int, rng: torch.Generator) -> Probe:
         chosen = torch.randperm(len(self.train), generator=rng)[:num_sequences]
@@ -395,7 +412,7 @@ class AnalysisSpec(Spec, ABC):
 
     def obstacle(self, model: SequenceModel, data: TrainingData) -> str:
         """Why this analysis does not apply to such a model and such data; empty where it does."""
-        return ""
+        return "" if model.systems() else "the model has no recurrent part"
 
     @abstractmethod
     def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
@@ -404,34 +421,3 @@ class AnalysisSpec(Spec, ABC):
     @abstractmethod
     def figures(self, findings: Findings) -> Iterator[Figure]:
         """Every figure of the findings."""
-
-
-def training_summary(histories: list[History]) -> dict[str, Any]:
-    """How training went, over repeats."""
-    outcomes = [h.outcome for h in histories]
-    return {
-        "score": float(np.mean([o.score for o in outcomes])),
-        "criterion": outcomes[0].criterion,
-        "best_repeat": int(np.argmin([o.score for o in outcomes])),
-        "epochs": float(np.mean([o.best_epoch for o in outcomes])),
-        "reason": outcomes[0].reason,
-        "repeats": [{"score": o.score, "epoch": o.best_epoch, "reason": o.reason, "seconds": o.seconds} for o in outcomes],
-        "seconds": float(np.mean([o.seconds for o in outcomes])),
-        "final_train_loss": float(
-            np.mean([h.columns["train_loss"][-1] for h in histories if "train_loss" in h.columns] or [np.nan])
-        ),
-    }
-
-
-def summarise(repeats: list[dict[str, Scores]]) -> dict[str, Any]:
-    """Means over repeats under each test set's name; with several, sd beside them and every repeat under `seeds`."""
-    found: dict[str, Any] = {}
-    for key in repeats[0]:
-        columns = {m: np.array([r[key][m] for r in repeats if m in r[key]]) for m in repeats[0][key]}
-        found[key] = {m: float(v.mean()) for m, v in columns.items()}
-        if len(repeats) > 1:
-            found[f"{key}_sd"] = {m: float(v.std(ddof=1)) if len(v) > 1 else 0.0 for m, v in columns.items()}
-            found[f"{key}_median"] = {m: float(np.median(v)) for m, v in columns.items()}
-    if len(repeats) > 1:
-        found["seeds"] = [dict(r) for r in repeats]
-    return found

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch import Tensor
 from rnnscope.core.equilibria import DrivenRest, KnowsRest, RestEquation
 from rnnscope.core.errors import ShapeError
 from rnnscope.core.jacobians import input_jacobians, readout_jacobians, state_jacobians
-from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, check_state
+from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, Push, TangentProducts, check_state
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class FusedClosedLoop(ABC):
         """N further outputs, the final state and the last input fed."""
 
 
-class HoldInput(DynamicalSystem, AnalyticJacobian, KnowsRest):
+class HoldInput(DynamicalSystem, AnalyticJacobian, TangentProducts, KnowsRest):
     """h_t = F(h_{t-1}, x) with one constant x: the autonomous map of a driven system. Input size 0."""
 
     def __init__(self, system: DynamicalSystem, input: Float[Tensor, " X"]) -> None:
@@ -101,6 +102,11 @@ class HoldInput(DynamicalSystem, AnalyticJacobian, KnowsRest):
     def readout_jacobian(self, state: Tensor) -> Tensor:
         return readout_jacobians(self.system, state)
 
+    def tangent_products(self, states: Tensor, inputs: Tensor) -> list[Push] | None:
+        if not isinstance(self.system, TangentProducts):
+            return None
+        return self.system.tangent_products(states, self.get_buffer("held").to(states).expand(*states.shape[:2], -1))
+
     def rest_equation(self, input: Tensor) -> RestEquation | None:
         return self.system.rest_equation(self.get_buffer("held")) if isinstance(self.system, KnowsRest) else None
 
@@ -108,7 +114,7 @@ class HoldInput(DynamicalSystem, AnalyticJacobian, KnowsRest):
         return None  # there is no input left
 
 
-class ClosedLoop(DynamicalSystem, AnalyticJacobian, KnowsRest):
+class ClosedLoop(DynamicalSystem, AnalyticJacobian, TangentProducts, KnowsRest):
     """A system that reads its own outputs: x_t = A x_{t-1} + B G(h_{t-1}) + C e_t, h_t = F(h_{t-1}, x_t).
 
     Its input is the exogenous e (size 0: autonomous). The state is h, or concat(h, x) when A is not zero.
@@ -176,6 +182,34 @@ class ClosedLoop(DynamicalSystem, AnalyticJacobian, KnowsRest):
     def readout_jacobian(self, state: Tensor) -> Tensor:
         found = readout_jacobians(self.system, self.split(state)[0])
         return torch.nn.functional.pad(found, (0, self.state_size - self.system.state_size))
+
+    @torch.no_grad()
+    def tangent_products(self, states: Tensor, inputs: Tensor) -> list[Push] | None:
+        if not isinstance(self.system, TangentProducts):
+            return None
+        inner, fed = (part.unflatten(0, states.shape[:2]) for part in self._fed(states.flatten(0, 1), inputs.flatten(0, 1)))
+        found = self.system.tangent_products(inner, fed)
+        if found is None:
+            return None
+        feedback = self.feedback.like(states)
+        by_state = feedback.from_output @ readout_jacobians(self.system, inner.flatten(0, 1))
+        return [
+            partial(self._push, feedback, push, by_inner)
+            for push, by_inner in zip(found, by_state.unflatten(0, states.shape[:2]).unbind(0), strict=True)
+        ]
+
+    @torch.no_grad()
+    def _push(
+        self, feedback: AffineFeedback, push: Push, by_inner: Tensor, by_state: Tensor, by_input: Tensor | None
+    ) -> Tensor:
+        inner = by_state[..., : self.system.state_size]
+        by_fed = inner @ by_inner.mT
+        if feedback.carries:
+            by_fed = by_fed + by_state[..., self.system.state_size :] @ feedback.carry.T
+        if by_input is not None:
+            by_fed = by_fed + by_input @ feedback.from_exogenous.T
+        new = push(inner, by_fed)
+        return torch.cat([new, by_fed], -1) if feedback.carries else new
 
     def rest_equation(self, input: Tensor) -> RestEquation | None:
         inner = self.system.driven_rest() if isinstance(self.system, KnowsRest) else None

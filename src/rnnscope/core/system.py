@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from rnnscope.core.errors import ConfigError, ShapeError
 
+Push = Callable[[Tensor, Tensor | None], Tensor]  # see `TangentProducts`
+
 
 class DynamicalSystem(nn.Module, ABC):
     """h_t = F(h_{t-1}, x_t), y_t = G(h_t).
@@ -107,6 +109,17 @@ class AnalyticJacobian(ABC):
     @abstractmethod
     def readout_jacobian(self, state: Float[Tensor, "B S"]) -> Float[Tensor, "B Y S"]:
         """dG_i/dh_j at each row."""
+
+
+class TangentProducts(ABC):
+    """Capability: dF/dh and dF/dx applied to a few vectors, without their S² numbers."""
+
+    @abstractmethod
+    def tangent_products(self, states: Float[Tensor, "N B S"], inputs: Float[Tensor, "N B X"]) -> list["Push"] | None:
+        """For each of N steps the map (dh (B, K, S), dx (B, K, X) or None for 0) -> dh' = dF/dh dh + dF/dx dx, vectors as rows.
+
+        No gradient is recorded. None where this system has none after all.
+        """
 
 
 class LinearReadout(ABC):

@@ -17,6 +17,7 @@ class AutonomousMap:
     Args:
         system: any dynamical system; it is copied, never changed.
         input: the held x, (X,); zeros when None. An autonomous system takes None or an empty vector.
+        device: where to work; the system's own when None.
 
     Raises:
         ShapeError: an input of another length.
@@ -25,8 +26,10 @@ class AutonomousMap:
         system: the float64 copy. input: x as held, (X,) float64. state_size: S.
     """
 
-    def __init__(self, system: DynamicalSystem, input: Tensor | None = None) -> None:
-        self.system = in_double(system).requires_grad_(False)
+    def __init__(
+        self, system: DynamicalSystem, input: Tensor | None = None, *, device: torch.device | str | None = None
+    ) -> None:
+        self.system = in_double(system).to(device).eval().requires_grad_(False)
         self.input = checked_input(system, input).to(self.system.initial_state(1).device)
         self.state_size = system.state_size
 

@@ -51,14 +51,16 @@ def certify(equation: RestEquation, unknowns: Float[Tensor, "N U"]) -> Certifica
         product = torch.where(certified, product, torch.minimum(product, held))
         product[fresh] = held[fresh]
         certified |= fresh
+        if bool(certified.all()):
+            break
     return Certificate(certified, exists, unique, product)
 
 
 def _inverse(equation: RestEquation, unknowns: Tensor) -> tuple[Tensor, Tensor]:
     """|R'⁻¹| and |R'⁻¹ R|, infinite where R' is singular."""
     norms, steps = [], []
-    for rows in chunks(torch.arange(len(unknowns)), equation.size):
-        residual, jacobian = equation.linearise(unknowns[rows])
+    for part in chunks(unknowns, equation.size):
+        residual, jacobian = equation.linearise(part)
         singular = torch.linalg.svdvals(jacobian)
         smallest = singular[:, -1]
         norms.append(torch.where(smallest > 0, 1 / smallest, torch.inf))

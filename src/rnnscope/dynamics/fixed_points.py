@@ -7,16 +7,16 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from rnnscope.core.driven import in_double, rounding
+from rnnscope.core.driven import rounding
 from rnnscope.core.equilibria import rest_equation
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.jacobians import state_jacobians
 from rnnscope.core.system import DynamicalSystem
+from rnnscope.dynamics.autonomous import AutonomousMap
 from rnnscope.dynamics.certificate import Certificate, certify
 from rnnscope.dynamics.linear_points import ExactPoints, on_border, solve_regions
 from rnnscope.dynamics.search import Search
 from rnnscope.dynamics.stability import Stability, stability
-from rnnscope.dynamics.starts import checked_input, checked_starts, default_starts
+from rnnscope.dynamics.starts import default_starts, num_default_starts
 
 
 @dataclass(frozen=True)
@@ -129,19 +129,17 @@ def find_fixed_points(
             "change the argument that is out of range",
         )
     rng = rng if rng is not None else torch.Generator().manual_seed(0)
-    held = checked_input(system, input)
-    double = in_double(system).cpu().eval().requires_grad_(False)
-    check_weights(double)
-    equation = rest_equation(double, held)
+    map = AutonomousMap(system, input, device="cpu")
+    check_weights(map.system)
+    equation = rest_equation(map.system, map.input)
     if starts is None:
-        begin = default_starts(double, num_starts or max(64, min(1024, 65536 // equation.size)), rng, held)
+        begin = default_starts(map.system, num_starts or num_default_starts(equation.size), rng, map.input)
     else:
-        begin = checked_starts(system, starts)
-    tolerance = max(tolerance, 20 * rounding(double))
-    search = Search(equation, double, held, max_iterations, tolerance)
+        begin = map.starts(starts)
+    search = Search(equation, map, max_iterations, max(tolerance, 20 * rounding(map.system)))
     search.run(equation.reduce(begin))
     search.restart(begin, max_rounds, rng)
-    exact = solve_regions(double, held, begin[:200], rng)
+    exact = solve_regions(map.system, map.input, begin[:200], rng)
     if exact is not None:
         search.add(exact.points)
     return _result(search, len(begin), slow_speed, exact)
@@ -158,8 +156,8 @@ def _result(search: Search, searched: int, slow_speed: float, exact: ExactPoints
     order = search.counts.argsort(descending=True, stable=True)
     unknowns, counts = search.found[order], search.counts[order]
     points = search.equation.expand(unknowns)
-    residual, speed, jacobians = _at(search, points)
-    stable = stability(jacobians)
+    change = _change(search.map, points)
+    stable = _stability(search.map, points)
     slow = _slow_points(search, slow_speed)
     index_sum = search.index_sum()
     expected = 1 if search.equation.is_boxed else None
@@ -170,9 +168,9 @@ def _result(search: Search, searched: int, slow_speed: float, exact: ExactPoints
     outcome = _words(search, searched, stable, certificate, index_sum, expected, len(slow.points), exact)
     return FixedPoints(
         points,
-        search.held,
-        residual,
-        speed,
+        search.map.input,
+        change.abs().amax(1),
+        _speed(change),
         stable.eigenvalues,
         stable.is_stable,
         stable.num_unstable,
@@ -191,23 +189,27 @@ def _result(search: Search, searched: int, slow_speed: float, exact: ExactPoints
     )
 
 
-@torch.no_grad()
-def _at(search: Search, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = search.held.expand(len(points), -1)
-    change = search.system.step(points, inputs).to(points) - points if len(points) else points
-    jacobians = (
-        state_jacobians(search.system, points, inputs) if len(points) else points.new_zeros(0, points.shape[1], points.shape[1])
-    )
-    return change.abs().amax(1) if len(points) else points.new_zeros(0), 0.5 * change.square().sum(1), jacobians
+def _change(map: AutonomousMap, points: Float[Tensor, "N S"]) -> Float[Tensor, "N S"]:
+    """F(h) - h."""
+    return map(points) - points if len(points) else points
+
+
+def _stability(map: AutonomousMap, points: Float[Tensor, "N S"]) -> Stability:
+    return stability(map.jacobians(points) if len(points) else points.new_zeros(0, map.state_size, map.state_size))
+
+
+def _speed(change: Float[Tensor, "N S"]) -> Float[Tensor, " N"]:
+    """q = ½|F(h) - h|²."""
+    return 0.5 * change.square().sum(1)
 
 
 def _slow_points(search: Search, slow_speed: float) -> SlowPoints:
     points = search.equation.expand(search.resting)
-    _, speed, _ = _at(search, points)
+    speed = _speed(_change(search.map, points))
     slow = (speed <= slow_speed) & torch.isfinite(points).all(1)
     order = speed[slow].argsort()[:256]
     points, speed = points[slow][order], speed[slow][order]
-    return SlowPoints(points, speed, stability(_at(search, points)[2]).eigenvalues)
+    return SlowPoints(points, speed, _stability(search.map, points).eigenvalues)
 
 
 def _words(

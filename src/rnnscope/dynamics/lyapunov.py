@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch import Tensor
 from rnnscope.core.driven import in_double, rounding
 from rnnscope.core.errors import ConfigError, DataError, ShapeError
 from rnnscope.core.jacobians import state_jacobians
-from rnnscope.core.system import AnalyticJacobian, DynamicalSystem
+from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, Push, TangentProducts
 from rnnscope.dynamics.lyapunov_drive import Drive, Path, make_drive, make_starts
 from rnnscope.dynamics.lyapunov_statistics import (
     Kind,
@@ -21,10 +22,11 @@ from rnnscope.dynamics.lyapunov_statistics import (
     kaplan_yorke,
     resolution,
 )
-from rnnscope.numerics.tangent import TangentFrame
+from rnnscope.numerics.tangent import Products, TangentFrame
 
 WORST_ROUNDING = 1e-5  # relative rounding of a growth beyond which the smallest exponents are doubted
 CACHED, HELD = 2**17, 2**22  # numbers of the Jacobians taken at once: in closed form; by backward passes
+FEW = 0.5  # of the state's size: up to so many vectors are pushed on cheaper than by forming Jacobians
 NUM_WINDOWS = 32
 
 
@@ -230,6 +232,16 @@ class _Jacobians:
             yield from found.unflatten(0, (-1, rows)).unbind(0)
 
 
+def _products(system: DynamicalSystem, states: Float[Tensor, "N B S"], inputs: Float[Tensor, "N B X"]) -> Products | None:
+    """dF/dh along a block of the path, applied to vectors; None where the system knows no way round the matrices."""
+    found = system.tangent_products(states, inputs) if isinstance(system, TangentProducts) else None
+    return None if found is None else [partial(_pushed, push) for push in found]
+
+
+def _pushed(push: Push, vectors: Float[Tensor, "B K S"]) -> Float[Tensor, "B K S"]:
+    return push(vectors, None)
+
+
 def _advance(path: Path, frame: TangentFrame | None, num_steps: int) -> tuple[Tensor | None, Tensor]:
     """Walk on; ln growth (B, K) of the frame and the sum of ln |det J| over steps and trajectories, with a full frame."""
     rows, size = path.state.shape
@@ -239,16 +251,18 @@ def _advance(path: Path, frame: TangentFrame | None, num_steps: int) -> tuple[Te
         states, inputs = path.walk(min(block, num_steps - first))
         if frame is None:
             continue
-        jacobians = _Jacobians(path.system, states, inputs, frame.vectors.shape[1] == size)
-        growth = _advanced(frame, jacobians)
+        num_vectors = frame.vectors.shape[1]
+        jacobians = _Jacobians(path.system, states, inputs, num_vectors == size)
+        few = num_vectors <= FEW * size
+        growth = _advanced(frame, jacobians, _products(path.system, states, inputs) if few else None)
         total = growth if total is None else total + growth
         determinant = determinant + sum(jacobians.log_determinants)
     return total, determinant
 
 
-def _advanced(frame: TangentFrame, jacobians: _Jacobians) -> Tensor:
+def _advanced(frame: TangentFrame, jacobians: _Jacobians, products: Products | None) -> Tensor:
     try:
-        return frame.advance(jacobians)
+        return frame.advance(jacobians, products)
     except ArithmeticError as error:
         raise DataError(
             str(error),

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rnnscope.core.equilibria import RestEquation
+from rnnscope.dynamics.starts import FAR
 
 ELEMENTS = 1_000_000  # of the Jacobians in memory at once: about what the processor's cache and malloc's reuse favour
-FAR = 1e8  # an unknown beyond this is on its way to infinity, where relative errors vanish and no root is
 NEIGHBOURHOOD = 0.03  # relative to max(1, |u|)
 PATIENCE = 8  # iterations in which the squared residual must halve
 SETTLED = 1e-3  # relative gradient below which a stuck row is at a minimum of |R|
@@ -96,22 +96,28 @@ class _Rows:
         self.unknowns, self.known = unknowns, known
         self.iterations = torch.zeros(count, dtype=torch.long)
         self.captured = torch.full((count,), -1)
-        self.steepest = torch.zeros(
-            count, dtype=torch.float64
-        )  # largest |J| on the way: near a minimum of a single unknown J vanishes
+        # the largest |J| on the way: near a minimum of a single unknown J itself vanishes
+        self.steepest = torch.zeros(count, dtype=torch.float64)
         self.residual = torch.full((count,), torch.inf, dtype=torch.float64)
         self.correction = self.residual.clone()
 
-    def capture(self, rows: Tensor) -> Tensor:
-        """Which of these rows entered the ball of a known root; they are put on it."""
+    def capture(self, rows: Tensor, here: Tensor, going: Tensor) -> Tensor:
+        """Which of these rows, still going and now at `here`, entered the ball of a known root; they are put on it."""
         if self.known is None:
-            return torch.zeros(len(rows), dtype=torch.bool)
-        label = self.known.capture(self.unknowns[rows])
-        inside = label >= 0
-        self.captured[rows[inside]] = label[inside]
-        self.unknowns[rows[inside]] = self.known.unknowns[label[inside]]
-        self.residual[rows[inside]] = self.correction[rows[inside]] = 0.0
+            return torch.zeros_like(going)
+        label = self.known.capture(here)
+        inside = (label >= 0) & going
+        caught, label = rows[inside], label[inside]
+        here[inside] = self.known.unknowns[label]
+        self.captured[caught] = label
+        self.residual[caught] = self.correction[caught] = 0.0
         return inside
+
+    def leave(self, rows: Tensor, here: Tensor, steepest: Tensor, number: int) -> None:
+        """These rows end where they are, after so many iterations."""
+        self.unknowns[rows] = here
+        self.steepest[rows] = steepest
+        self.iterations[rows] += number
 
 
 def merge(points: Float[Tensor, "N U"], tolerance: float = 1e-7) -> tuple[Float[Tensor, "M U"], Int[Tensor, " N"]]:
@@ -130,7 +136,7 @@ def merge(points: Float[Tensor, "N U"], tolerance: float = 1e-7) -> tuple[Float[
 
 
 def chunks(rows: Tensor, size: int) -> tuple[Tensor, ...]:
-    """Row numbers in pieces whose Jacobians fit."""
+    """Rows, or their numbers, in pieces whose Jacobians (size, size) fit."""
     return rows.split(max(1, ELEMENTS // (size * size)))
 
 
@@ -151,51 +157,56 @@ def _energy(equation: RestEquation, unknowns: Tensor) -> Tensor:
 
 
 def _newton(equation: RestEquation, state: _Rows, max_iterations: int, tolerance: float) -> Tensor:
-    """Move the rows; returns the numbers of those that did not converge."""
-    unknowns, iterations = state.unknowns, state.iterations
-    active = torch.arange(len(unknowns))
-    best = torch.full((len(unknowns),), torch.inf, dtype=torch.float64)
-    since = torch.zeros(len(unknowns), dtype=torch.long)
+    """Move the rows; returns the numbers of those that did not converge. What belongs to rows still going is kept side by side."""
+    rows, here, steepest = torch.arange(len(state.unknowns)), state.unknowns.clone(), state.steepest.clone()
+    best, since = torch.full_like(steepest, torch.inf), torch.zeros_like(rows)
     stuck: list[Tensor] = []
-    for _ in range(max_iterations):
-        kept = []
-        for rows in chunks(active, equation.size):
-            here = unknowns[rows]
-            residual, jacobian = equation.linearise(here)
-            energy = residual.square().sum(1)
-            state.steepest[rows] = torch.maximum(
-                state.steepest[rows], torch.linalg.vector_norm(jacobian, dim=(1, 2)).nan_to_num()
-            )
-            step = torch.nan_to_num(solve_linear(jacobian, -residual), nan=0.0, posinf=0.0, neginf=0.0)
-            largest = residual.abs().amax(1)
-            moved, lower = _backtrack(equation, here, step, energy)
-            # converged: the residual is small and the last step does not lower it further, or hardly moves
-            done = (largest <= tolerance * here.abs().amax(1).clamp_min(1)) & (step.norm(dim=1) <= 1e-7)
-            unknowns[rows] = torch.where((lower < energy)[:, None], moved, here)
-            iterations[rows] += 1
-            halved = torch.minimum(lower, energy) < 0.5 * best[rows]
-            since[rows] = torch.where(halved, 0, since[rows] + 1)
-            best[rows] = torch.where(halved, torch.minimum(lower, energy), best[rows])
-            hopeless = ~done & ((since[rows] >= PATIENCE) | ~(lower < energy))
-            tiny = hopeless & (
-                largest <= tolerance * here.abs().amax(1).clamp_min(1)
-            )  # at the floor of rounding: as good as done
-            stuck.append(rows[hopeless & ~tiny])
-            state.residual[rows[done]], state.correction[rows[done]] = largest[done], step.norm(dim=1)[done]
-            going = rows[~done & ~hopeless]
-            kept.append(going[~state.capture(going)])
-        active = torch.cat(kept)
-        if not len(active):
+    for number in range(1, max_iterations + 1):
+        moved, lower, energy, largest, length, steep = _joined([_newton_step(equation, p) for p in chunks(here, equation.size)])
+        steepest = torch.maximum(steepest, steep)
+        # converged: the residual is small and the last step does not lower it further, or hardly moves
+        small = largest <= tolerance * here.abs().amax(1).clamp_min(1)
+        done = small & (length <= 1e-7)
+        fell, least = lower < energy, torch.minimum(lower, energy)
+        here = torch.where(fell[:, None], moved, here)
+        halved = least < 0.5 * best
+        since, best = torch.where(halved, 0, since + 1), torch.where(halved, least, best)
+        hopeless = ~done & ((since >= PATIENCE) | ~fell)
+        going = ~(done | hopeless)
+        going &= ~state.capture(rows, here, going)
+        if bool(going.all()):
+            continue
+        stuck.append(rows[hopeless & ~small])  # a small residual is at the floor of rounding: as good as done
+        state.residual[rows[done]], state.correction[rows[done]] = largest[done], length[done]
+        state.leave(rows[~going], here[~going], steepest[~going], number)
+        rows, here, steepest, best, since = (kept[going] for kept in (rows, here, steepest, best, since))
+        if not len(rows):
             break
+    state.leave(rows, here, steepest, max_iterations)
     if len(state.steepest):  # a row that begins at a minimum has seen no slope of its own
         state.steepest.clamp_min_(float(state.steepest.median()))
-    return torch.cat([*stuck, active])
+    return torch.cat([*stuck, rows])
 
 
-def _backtrack(equation: RestEquation, here: Tensor, step: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+def _newton_step(equation: RestEquation, here: Tensor) -> tuple[Tensor, ...]:
+    """Where a step leads, |R|² there and here, the largest |R_i| here, the step's length, and |J|."""
+    residual, jacobian = equation.linearise(here)
+    energy = residual.square().sum(1)
+    steep = torch.linalg.vector_norm(jacobian, dim=(1, 2)).nan_to_num()
+    step = torch.nan_to_num(solve_linear(jacobian, -residual), nan=0.0, posinf=0.0, neginf=0.0)
+    length = torch.linalg.vector_norm(step, dim=1)
+    moved, lower = _backtrack(equation, here, step, length, energy)
+    return moved, lower, energy, residual.abs().amax(1), length, steep
+
+
+def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(each) for each in zip(*parts, strict=True))
+
+
+def _backtrack(equation: RestEquation, here: Tensor, step: Tensor, length: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     """The longest of the steps t δ, t = 1, 1/2, … 1/128, capped, that lowers the squared residual."""
     cap = 0.3 * here.shape[1] ** 0.5 * here.abs().amax(1).clamp_min(1)
-    scale = (cap / step.norm(dim=1).clamp_min(1e-300)).clamp_max(1)
+    scale = (cap / length.clamp_min(1e-300)).clamp_max(1)
     moved = _inside(equation, here + scale[:, None] * step)
     lower = _energy(equation, moved)
     for _ in range(7):
@@ -210,47 +221,49 @@ def _backtrack(equation: RestEquation, here: Tensor, step: Tensor, energy: Tenso
 
 def _levenberg_marquardt(equation: RestEquation, state: _Rows, rows: Tensor, max_iterations: int, tolerance: float) -> Tensor:
     """Move the given rows; returns which of all rows came to rest."""
-    unknowns, iterations, steepest = state.unknowns, state.iterations, state.steepest
-    resting = torch.zeros(len(unknowns), dtype=torch.bool)
-    record = torch.full((len(unknowns),), torch.inf, dtype=torch.float64)
-    since = torch.zeros(len(unknowns), dtype=torch.long)
-    damping = torch.full((len(unknowns),), 1e-3, dtype=torch.float64)
-    growth = torch.full((len(unknowns),), 2.0, dtype=torch.float64)
-    for _ in range(max_iterations):
-        kept = []
-        for part in chunks(rows, equation.size):
-            here = unknowns[part]
-            residual, jacobian = equation.linearise(here)
-            energy = residual.square().sum(1)
-            gradient = (jacobian.mT @ residual[:, :, None])[:, :, 0]
-            scale = jacobian.square().sum((1, 2)).sqrt()
-            steepest[part] = torch.maximum(steepest[part], scale)
-            weight = steepest[part].square() / equation.size
-            flat = _projected(equation, here, gradient).norm(dim=1) <= SETTLED * steepest[part] * energy.sqrt()
-            done = residual.abs().amax(1) <= tolerance * here.abs().amax(1).clamp_min(1)
-            normal = jacobian.mT @ jacobian
-            normal.diagonal(dim1=1, dim2=2).add_((damping[part] * weight)[:, None])
-            step = torch.nan_to_num(solve_linear(normal, -gradient), nan=0.0, posinf=0.0, neginf=0.0)
-            moved = _inside(equation, here + step)
-            lower = _energy(equation, moved)
-            predicted = 0.5 * (step * (damping[part] * weight)[:, None] * step - step * gradient).sum(1)
-            gain = 0.5 * (energy - lower) / predicted.clamp_min(1e-300)
-            better = lower < energy
-            unknowns[part] = torch.where(better[:, None], moved, here)
-            factor = (1 - (2 * gain - 1) ** 3).clamp_min(1 / 3)
-            damping[part] *= torch.where(better, factor, growth[part])
-            growth[part] = torch.where(better, 2.0, 2 * growth[part])
-            iterations[part] += 1
-            fell = torch.minimum(lower, energy) < REST * record[part]
-            since[part] = torch.where(fell, 0, since[part] + 1)
-            record[part] = torch.where(fell, torch.minimum(lower, energy), record[part])
-            finished = done | flat | (damping[part] > 1e12) | (since[part] >= PATIENCE)
-            resting[part] = flat & ~done
-            kept.append(part[~finished])
-        rows = torch.cat(kept) if kept else rows[:0]
+    resting = torch.zeros(len(state.unknowns), dtype=torch.bool)
+    here, steepest, since = state.unknowns[rows], state.steepest[rows], torch.zeros_like(rows)
+    record, damping = torch.full_like(steepest, torch.inf), torch.full_like(steepest, 1e-3)
+    growth = torch.full_like(steepest, 2.0)
+    for number in range(1, max_iterations + 1):
         if not len(rows):
             break
+        parts = zip(*(chunks(each, equation.size) for each in (here, steepest, damping)), strict=True)
+        moved, lower, energy, gain, largest, flat, steepest = _joined([_damped_step(equation, *part) for part in parts])
+        done = largest <= tolerance * here.abs().amax(1).clamp_min(1)
+        better, least = lower < energy, torch.minimum(lower, energy)
+        here = torch.where(better[:, None], moved, here)
+        damping = damping * torch.where(better, (1 - (2 * gain - 1) ** 3).clamp_min(1 / 3), growth)
+        growth = torch.where(better, 2.0, 2 * growth)
+        fell = least < REST * record
+        since, record = torch.where(fell, 0, since + 1), torch.where(fell, least, record)
+        finished = done | flat | (damping > 1e12) | (since >= PATIENCE)
+        resting[rows] = flat & ~done
+        if not bool(finished.any()):
+            continue
+        state.leave(rows[finished], here[finished], steepest[finished], number)
+        kept = (rows, here, steepest, since, record, damping, growth)
+        rows, here, steepest, since, record, damping, growth = (each[~finished] for each in kept)
+    state.leave(rows, here, steepest, max_iterations)
     return resting
+
+
+def _damped_step(equation: RestEquation, here: Tensor, steepest: Tensor, damping: Tensor) -> tuple[Tensor, ...]:
+    """Where a damped step leads, |R|² there and here, the gain ratio, the largest |R_i|, whether JᵀR is 0, and the largest |J|."""
+    residual, jacobian = equation.linearise(here)
+    energy = residual.square().sum(1)
+    gradient = (jacobian.mT @ residual[:, :, None])[:, :, 0]
+    steepest = torch.maximum(steepest, torch.linalg.vector_norm(jacobian, dim=(1, 2)))
+    shift = (damping * steepest.square() / equation.size)[:, None]
+    flat = torch.linalg.vector_norm(_projected(equation, here, gradient), dim=1) <= SETTLED * steepest * energy.sqrt()
+    normal = jacobian.mT @ jacobian
+    normal.diagonal(dim1=1, dim2=2).add_(shift)
+    step = torch.nan_to_num(solve_linear(normal, -gradient), nan=0.0, posinf=0.0, neginf=0.0)
+    moved = _inside(equation, here + step)
+    lower = _energy(equation, moved)
+    predicted = 0.5 * (step * shift * step - step * gradient).sum(1)
+    gain = 0.5 * (energy - lower) / predicted.clamp_min(1e-300)
+    return moved, lower, energy, gain, residual.abs().amax(1), flat, steepest
 
 
 def _projected(equation: RestEquation, here: Tensor, gradient: Tensor) -> Tensor:
@@ -263,7 +276,7 @@ def _projected(equation: RestEquation, here: Tensor, gradient: Tensor) -> Tensor
 
 def _evidence(equation: RestEquation, unknowns: Tensor) -> tuple[Tensor, Tensor]:
     residuals, corrections = [], []
-    for part in unknowns.split(max(1, ELEMENTS // (equation.size * equation.size))):
+    for part in chunks(unknowns, equation.size):
         residual, jacobian = equation.linearise(part)
         residuals.append(residual.abs().amax(1))
         corrections.append(_correction(jacobian, residual))

@@ -5,15 +5,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnscope.core.equilibria import RestEquation
-from rnnscope.core.system import DynamicalSystem
+from rnnscope.dynamics.autonomous import AutonomousMap
 from rnnscope.dynamics.certificate import certify
-from rnnscope.dynamics.newton import KnownRoots, Solved, merge, solve
-from rnnscope.dynamics.starts import default_starts
+from rnnscope.dynamics.newton import KnownRoots, Solved, chunks, merge, solve
+from rnnscope.dynamics.starts import default_starts, within_reach
 
 FIRST = 192  # starts solved before the others
 MOST_KNOWN = 200  # points whose balls are looked at on the way
 WEAK = (-0.3, -0.1, -0.03, 0.03, 0.1, 0.3)  # steps, relative to max(1, |u|), along weak directions
-RELAXATION = 200  # steps of the system itself before a restart
+RELAXATION, LOOK = 200, 20  # steps of the system itself before a restart, at most; and between two looks at
+ARRIVED = 1e-6  # how far, relative to max(1, |h|), a state goes in one step that has arrived
 SAME_SLOW = 1e-2  # distance, relative to max(1, |u|), within which two minima of the residual are one slow point
 CROWD = 0.25  # share of converged starts that end at points of their own, from which a continuum is suspected
 
@@ -26,10 +27,8 @@ class Search:
         tried, failed: starts, and those that ended nowhere.
     """
 
-    def __init__(
-        self, equation: RestEquation, system: DynamicalSystem, held: Tensor, max_iterations: int, tolerance: float
-    ) -> None:
-        self.equation, self.system, self.held = equation, system, held
+    def __init__(self, equation: RestEquation, map: AutonomousMap, max_iterations: int, tolerance: float) -> None:
+        self.equation, self.map = equation, map
         self.max_iterations, self.tolerance = max_iterations, tolerance
         self.found = torch.empty(0, equation.size, dtype=torch.float64)
         self.counts = torch.empty(0, dtype=torch.long)
@@ -76,9 +75,8 @@ class Search:
     def _stands_still(self, solved: Solved) -> Tensor:
         """Converged, and a fixed point of the system's own step."""
         states = self.equation.expand(solved.unknowns)
-        moved = self.system.step(states, self.held.expand(len(states), -1)).to(states)
         limit = 10 * self.tolerance * states.abs().amax(1).clamp_min(1)
-        return solved.converged & ((moved - states).abs().amax(1) <= limit)
+        return solved.converged & ((self.map(states) - states).abs().amax(1) <= limit)
 
     def restart(self, starts: Float[Tensor, "N S"], max_rounds: int, rng: torch.Generator) -> None:
         """Along weak directions and from relaxed states; then rounds between what was found, until they bring nothing new."""
@@ -96,7 +94,7 @@ class Search:
                 break
             fresh = self._between(num, rng)
             if not settled:  # something is missing: look elsewhere too
-                wide = default_starts(self.system, num, rng, self.held, spread=1.0)
+                wide = default_starts(self.map.system, num, rng, self.map.input, spread=1.0)
                 fresh = torch.cat([fresh, self.equation.reduce(wide)])
             idle = 0 if self.run(fresh) else idle + 1
             rounds += 1
@@ -104,20 +102,24 @@ class Search:
     def _along_weak_directions(self) -> Float[Tensor, "N U"]:
         """From each point both ways along the direction in which R hardly changes: there lies the partner of a near fold."""
         parts = [self.found[:0]]
-        for points in self.found.split(max(1, 1_000_000 // self.equation.size**2)):
+        for points in chunks(self.found, self.equation.size):
             _, _, basis = torch.linalg.svd(self.equation.linearise(points)[1])
             size = points.norm(dim=1, keepdim=True).clamp_min(1)
             parts += [points + reach * size * basis[:, -1] for reach in WEAK]
         return torch.cat(parts)
 
-    @torch.no_grad()
     def _relaxed(self, states: Float[Tensor, "N S"]) -> Float[Tensor, "M U"]:
         """Where the system itself goes from states: near stable points that are narrow in the eyes of Newton's method."""
-        inputs = self.held.expand(len(states), -1)
-        for _ in range(RELAXATION):
-            states = self.system.step(states, inputs).to(states)
-        kept = self.equation.reduce(states[torch.isfinite(states).all(1) & (states.abs().amax(1) < 1e8)])
-        return merge(kept, 1e-4)[0]
+        ended = [states[:0]]
+        for _ in range(RELAXATION // LOOK):
+            before = self.map.advance(states, LOOK - 1)
+            states = self.map(before)
+            still = (states - before).abs().amax(1) <= ARRIVED * states.abs().amax(1).clamp_min(1)
+            ended.append(states[still])
+            states = states[~still]
+            if not len(states):
+                break
+        return merge(self.equation.reduce(within_reach(torch.cat([*ended, states]))), 1e-4)[0]
 
     def _between(self, num: int, rng: torch.Generator) -> Float[Tensor, "N U"]:
         """Random combinations of two or three points found, and uniform points of the box, or around what was found."""
@@ -151,6 +153,6 @@ class Search:
         """Σ sign det(I - dF/dh)."""
         if not len(self.found):
             return 0
-        parts = self.found.split(max(1, 1_000_000 // self.equation.size**2))
+        parts = chunks(self.found, self.equation.size)
         signs = [torch.linalg.slogdet(-self.equation.linearise(part)[1]).sign for part in parts]
         return round(float(torch.cat(signs).sum()))

@@ -9,6 +9,7 @@ from rnnscope.core.system import DynamicalSystem
 
 SCALES = (0.0, 0.5, 1.0, 2.0)  # of random initial states and of the noise that drives them
 STEPS = 60
+FAR = 1e8  # a state beyond this is on its way to infinity, where relative errors vanish
 
 
 @torch.no_grad()
@@ -45,10 +46,19 @@ def default_starts(
         noise = scale * _normal((paths, system.input_size), rng, like)
         state = system.step(state.to(like), (held.to(noise) + noise).to(like)).cpu().to(like.dtype)
         visited.append(state)
-    pool = torch.cat(visited).double()
-    pool = pool[torch.isfinite(pool).all(1) & (pool.abs().amax(1) < 1e8)]
+    pool = within_reach(torch.cat(visited).double())
     chosen = pool[torch.randint(len(pool), (num,), generator=rng)]
     return scatter(chosen, pool, spread, rng)
+
+
+def within_reach(states: Float[Tensor, "N S"]) -> Float[Tensor, "M S"]:
+    """The states that are finite and nearer than `FAR`."""
+    return states[torch.isfinite(states).all(1) & (states.abs().amax(1) < FAR)]
+
+
+def num_default_starts(size: int) -> int:
+    """How many starts a search takes by itself for so many unknowns: 1024, fewer for more than 64, never below 64."""
+    return max(64, min(1024, 65536 // size))
 
 
 def scatter(states: Float[Tensor, "N S"], pool: Float[Tensor, "M S"], spread: float, rng: torch.Generator) -> Tensor:

@@ -16,11 +16,10 @@ from rnnscope.core.interfaces import (
     Scores,
     SequenceModel,
     TrainingData,
-    summarise,
-    training_summary,
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive, PositiveFloat
+from rnnscope.core.summaries import kept_arrays, summarise, training_summary
 from rnnscope.core.system import only_system
 from rnnscope.evaluation.emulation_figures import emulation_figures
 from rnnscope.evaluation.emulation_scores import (
@@ -184,9 +183,7 @@ class Emulation(EvaluationSpec):
             "models": models,
             "ceilings": [FLOOR],
         }
-        arrays = {f"{name}/{key}": v for name, r in references.items() for key, v in r.arrays.items()}
-        for name, repeats in results.items():
-            arrays |= {f"{name}/{i}/{key}": v for i, r in enumerate(repeats) for key, v in r.arrays.items()}
+        arrays = kept_arrays(references, results)
         samples = {k: arrays.pop(k) for k in list(arrays) if k.endswith("_symbols")}
         return Evaluation(metrics, arrays, emulation_tables(metrics), HEADLINES, NOTES, samples)
 

@@ -17,12 +17,11 @@ from rnnscope.core.interfaces import (
     Scores,
     SequenceModel,
     TrainingData,
-    summarise,
-    training_summary,
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Span
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
+from rnnscope.core.summaries import kept_arrays, summarise, training_summary
 from rnnscope.evaluation.baselines import DEFAULT_ORDERS, LINEAR, TRIVIAL, is_raw_order, make_baseline, training_season
 from rnnscope.evaluation.forecast_figures import forecast_figures
 from rnnscope.evaluation.forecast_tables import HEADLINES, NOTE, forecast_tables
@@ -211,10 +210,7 @@ class Forecasting(EvaluationSpec):
             "closed_loop_mode": self.closed_loop[0] if self.closed_loop else None,
         }
         tables = forecast_tables(metrics)
-        arrays = {f"{name}/{key}": v for name, r in references.items() for key, v in r.arrays.items()}
-        for name, repeats in results.items():
-            arrays |= {f"{name}/{i}/{key}": v for i, r in enumerate(repeats) for key, v in r.arrays.items()}
-        return Evaluation(metrics, arrays, tables, HEADLINES, (NOTE,))
+        return Evaluation(metrics, kept_arrays(references, results), tables, HEADLINES, (NOTE,))
 
     def figures(
         self,

@@ -17,12 +17,11 @@ from rnnscope.core.interfaces import (
     SequenceModel,
     Table,
     TrainingData,
-    summarise,
-    training_summary,
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegativeFloat, Positive
 from rnnscope.core.step_data import StepData
+from rnnscope.core.summaries import kept_arrays, summarise, training_summary
 from rnnscope.evaluation.steps_figures import steps_figures
 from rnnscope.evaluation.steps_scores import (
     CONSTANT,
@@ -117,10 +116,7 @@ class Steps(EvaluationSpec):
             "models": models,
             "ceilings": [RULE] if RULE in references else [],
         }
-        arrays = {f"{name}/{key}": v for name, r in references.items() for key, v in r.arrays.items()}
-        for name, repeats in results.items():
-            arrays |= {f"{name}/{i}/{key}": v for i, r in enumerate(repeats) for key, v in r.arrays.items()}
-        return Evaluation(metrics, arrays, steps_tables(metrics, data), HEADLINES, NOTES)
+        return Evaluation(metrics, kept_arrays(references, results), steps_tables(metrics, data), HEADLINES, NOTES)
 
     def figures(
         self,

@@ -10,9 +10,9 @@ from rnnscope.core.interfaces import (
     ModelResult,
     SequenceModel,
     TrainingData,
-    training_summary,
 )
 from rnnscope.core.random import Streams
+from rnnscope.core.summaries import training_summary
 
 
 class Unscored(EvaluationSpec):

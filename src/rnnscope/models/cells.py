@@ -39,7 +39,9 @@ def layer_weights(layer: nn.RNNBase) -> tuple[Tensor, Tensor, Tensor | None, Ten
 def pre_activations(layer: nn.RNNBase, hidden: Float[Tensor, "B H"], input: Float[Tensor, "B X"]) -> tuple[Tensor, Tensor]:
     """W u + b and U h + c, all gates side by side."""
     into, back, into_bias, back_bias = layer_weights(layer)
-    return nn.functional.linear(input, into, into_bias), nn.functional.linear(hidden, back, back_bias)
+    is_held = len(input) > 1 and input.stride(0) == 0  # one row, expanded: its product is needed once
+    drive = nn.functional.linear(input[:1] if is_held else input, into, into_bias)
+    return drive.expand(len(input), -1) if is_held else drive, nn.functional.linear(hidden, back, back_bias)
 
 
 def cell_step(kind: CellKind, layer: nn.RNNBase, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]) -> Tensor:
@@ -76,10 +78,19 @@ class Gains:
     direct: Tensor | None = None
 
 
+NO_GAINS = Gains((), ())
+NARROW = 8  # columns
+
+
 def weighted(weights: Float[Tensor, "G K"], factors: tuple[Tensor | None, ...]) -> Float[Tensor, "B H K"]:
     """Σ_g diag(factor_g) M_g for the stacked blocks M_g of `weights`."""
     blocks = weights.chunk(len(factors))
     pairs = [(k, m) for k, m in zip(factors, blocks, strict=True) if k is not None]
+    if weights.shape[1] < NARROW:  # the innermost loop is the fast one: let it run over H
+        across = pairs[0][0][:, None] * pairs[0][1].T.contiguous()
+        for factor, block in pairs[1:]:
+            across.addcmul_(factor[:, None], block.T.contiguous())
+        return across.mT
     total = pairs[0][0][:, :, None] * pairs[0][1]
     for factor, block in pairs[1:]:
         total.addcmul_(factor[:, :, None], block)
@@ -142,6 +153,49 @@ def layer_input_jacobian(
     return torch.cat([weighted(into, gain.input) for gain in cell_gains(kind, layer, state, input)], 1)
 
 
+def gains_by_step(gains: list[Gains], num_steps: int) -> list[list[Gains]]:
+    """Gains of N·B rows as those of N steps, each factor (B, 1, H): one for all vectors of a row."""
+
+    def split(factor: Tensor | None) -> tuple[Tensor, ...] | tuple[None, ...]:
+        return (None,) * num_steps if factor is None else factor.unflatten(0, (num_steps, -1)).unsqueeze(2).unbind(0)
+
+    each = [
+        [
+            Gains(recurrent, input, direct)
+            for recurrent, input, direct in zip(
+                zip(*map(split, gain.recurrent), strict=True),
+                zip(*map(split, gain.input), strict=True),
+                split(gain.direct),
+                strict=True,
+            )
+        ]
+        for gain in gains
+    ]
+    return [list(step) for step in zip(*each, strict=True)]
+
+
+def push_tangents(
+    layer: nn.RNNBase, gains: list[Gains], own: Float[Tensor, "B K S"], below: Float[Tensor, "B K X"] | None
+) -> Float[Tensor, "B K S"]:
+    """ds' of a layer from ds of its own state and du of its input, for K vectors of each row; gains from `gains_by_step`."""
+    into, back, _, _ = layer_weights(layer)
+    size = layer.hidden_size
+    gates = len(back) // size
+    recur = (own[..., :size] @ back.T).chunk(gates, -1)
+    drive = None if below is None else (below @ into.T).chunk(gates, -1)
+    parts = []
+    for gain in gains:
+        pairs = [*zip(gain.recurrent, recur, strict=True), *(zip(gain.input, drive, strict=True) if drive else ())]
+        kept = [(factor, change) for factor, change in pairs if factor is not None]
+        if gain.direct is not None:
+            kept.append((gain.direct, own[..., -size:]))  # h of a GRU, c of an LSTM
+        total = kept[0][0] * kept[0][1]
+        for factor, change in kept[1:]:
+            total.addcmul_(factor, change)
+        parts.append(total)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+
 @dataclass(frozen=True)
 class Equilibrium:
     """A layer at rest: which h it would take if it stood still, with derivatives.
@@ -149,7 +203,7 @@ class Equilibrium:
     Attributes:
         value: v(h, u), (B, H): the fixed points of the layer are the solutions of v = h.
             tanh and relu: φ(a). gru: n, since h = n + z∘(h - n) with z < 1 means h = n. lstm: o∘tanh(c*), c* = i∘g/(1 - f).
-        gains: of v; `direct` is None.
+        gains: of v; `direct` is None. Without factors where they were not asked for.
         cell: c* of an LSTM, (B, H); None otherwise.
     """
 
@@ -158,20 +212,29 @@ class Equilibrium:
     cell: Float[Tensor, "B H"] | None = None
 
 
-def equilibrium(kind: CellKind, layer: nn.RNNBase, hidden: Float[Tensor, "B H"], input: Float[Tensor, "B X"]) -> Equilibrium:
-    """The layer at rest with hidden state h under input u."""
+def equilibrium(
+    kind: CellKind,
+    layer: nn.RNNBase,
+    hidden: Float[Tensor, "B H"],
+    input: Float[Tensor, "B X"],
+    *,
+    derivatives: bool = True,
+) -> Equilibrium:
+    """The layer at rest with hidden state h under input u; its gains too, with `derivatives`."""
     size = layer.hidden_size
     drive, recur = pre_activations(layer, hidden, input)
     if kind == "tanh":
         value = torch.tanh(drive + recur)
-        return Equilibrium(value, _same((1 - value.square(),)))
+        return Equilibrium(value, _same((1 - value.square(),)) if derivatives else NO_GAINS)
     if kind == "relu":
         value = torch.relu(drive + recur)
-        return Equilibrium(value, _same(((value > 0).to(value),)))
+        return Equilibrium(value, _same(((value > 0).to(value),)) if derivatives else NO_GAINS)
     if kind == "gru":
         reset = torch.sigmoid(drive[:, :size] + recur[:, :size])
         inner = recur[:, 2 * size :]
         value = torch.tanh(drive[:, 2 * size :] + reset * inner)
+        if not derivatives:
+            return Equilibrium(value, NO_GAINS)
         through = 1 - value.square()
         by_reset = through * inner * reset * (1 - reset)
         return Equilibrium(value, Gains((by_reset, None, through * reset), (by_reset, None, through)))
@@ -182,6 +245,8 @@ def equilibrium(kind: CellKind, layer: nn.RNNBase, hidden: Float[Tensor, "B H"],
     odds = torch.exp(gates[:, size : 2 * size].clamp_max(200.0 if gates.dtype == torch.float64 else 40.0))
     cell = enter * candidate * (1 + odds)
     top = torch.tanh(cell)
+    if not derivatives:
+        return Equilibrium(leave * top, NO_GAINS, cell)
     slope = leave * (1 - top.square())
     by_enter = slope * cell * (1 - enter)
     by_candidate = slope * enter * (1 - candidate.square()) * (1 + odds)

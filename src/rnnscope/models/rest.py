@@ -34,7 +34,9 @@ class RecurrentRest(DrivenRest):
     @torch.no_grad()
     def expand(self, unknowns: Tensor, inputs: Tensor) -> Tensor:
         parts = []
-        for hidden, at_rest in zip(unknowns.split(self.hidden_size, 1), self._at_rest(unknowns, inputs), strict=True):
+        for hidden, at_rest in zip(
+            unknowns.split(self.hidden_size, 1), self._at_rest(unknowns, inputs, derivatives=False), strict=True
+        ):
             parts += [hidden] if at_rest.cell is None else [hidden, at_rest.cell]
         return torch.cat([*parts, inputs.repeat(1, self.skip)], 1)
 
@@ -52,7 +54,8 @@ class RecurrentRest(DrivenRest):
 
     @torch.no_grad()
     def residual(self, unknowns: Tensor, inputs: Tensor) -> Tensor:
-        return torch.cat([one.value for one in self._at_rest(unknowns, inputs)], 1) - unknowns
+        values = [one.value for one in self._at_rest(unknowns, inputs, derivatives=False)]
+        return (values[0] if len(values) == 1 else torch.cat(values, 1)) - unknowns
 
     @torch.no_grad()
     def linearise(self, unknowns: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,9 +77,10 @@ class RecurrentRest(DrivenRest):
         jacobian.diagonal(dim1=1, dim2=2).sub_(1)
         return residual, jacobian, by_input
 
-    def _at_rest(self, unknowns: Tensor, inputs: Tensor) -> list[Equilibrium]:
+    def _at_rest(self, unknowns: Tensor, inputs: Tensor, *, derivatives: bool = True) -> list[Equilibrium]:
         hidden = unknowns.split(self.hidden_size, 1)
-        return [equilibrium(self.kind, *one) for one in zip(self.layers, hidden, [inputs, *hidden[:-1]], strict=True)]
+        rows = zip(self.layers, hidden, [inputs, *hidden[:-1]], strict=True)
+        return [equilibrium(self.kind, *one, derivatives=derivatives) for one in rows]
 
     @torch.no_grad()
     def curvature(self, unknowns: Tensor, inputs: Tensor, radius: float, *, fed: bool) -> Tensor:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rnnscope.core.errors import ConfigError, DataError
 from rnnscope.models.cells import GATES, CellKind
 from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
+from rnnscope.models.wrap import copy_weights
 
 _NAME = re.compile(
     r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>\d+)(?P<back>_reverse)?$"
@@ -51,8 +53,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         raise DataError(f"'{path}' ends in '{file.suffix}'", f"a file ending in {', '.join(SUFFIXES)}", "save a state dict")
     try:
         if file.suffix.lower() == ".safetensors":
-            with safe_open(file, framework="pt") as stream:
-                return {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+            return load_file(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of a pickle's age before it refuses it
             return _flat(torch.load(file, map_location="cpu", weights_only=True), path)
@@ -181,20 +182,18 @@ def _network(
         bias=bias,
         readout_bias=bool(head and head[1] is not None),
     ).to(like.dtype if like.is_floating_point() else torch.float32)
-    with torch.no_grad():
-        for index, (layer, module) in enumerate(zip(layers, system.recurrent_layers(), strict=True)):
-            for part in ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if bias else ()):
-                wanted, given = getattr(module, f"{part}_l0"), get(part, layer)
-                if wanted.shape != given.shape:
-                    raise ConfigError(
-                        f"{source}: '{prefix}{part}_l{layer}' has shape {tuple(given.shape)}",
-                        f"{tuple(wanted.shape)}, as the hidden size {hidden} of layer {layers[0]}{'' if index == 0 else ' below it'} asks for",
-                        "check that all tensors come from one module",
-                    )
-                wanted.copy_(given)
-        system.head.weight.copy_(head[0] if head else torch.eye(hidden))
-        if head and head[1] is not None:
-            system.head.bias.copy_(head[1])
+
+    def fitting(part: str, index: int, wanted: torch.Size) -> Tensor:
+        given = get(part, layers[index])
+        if wanted != given.shape:
+            raise ConfigError(
+                f"{source}: '{prefix}{part}_l{layers[index]}' has shape {tuple(given.shape)}",
+                f"{tuple(wanted)}, as the hidden size {hidden} of layer {layers[0]}{'' if index == 0 else ' below it'} asks for",
+                "check that all tensors come from one module",
+            )
+        return given
+
+    copy_weights(system, fitting, head)
     note = f"{label} direction of a bidirectional network, analysed by itself" if label != "network" else ""
     if kind in ("tanh", "relu"):
         note = f"{note}; " * bool(note) + f"nonlinearity {kind}, which the weights do not tell"

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rnnscope.core.errors import ConfigError, DataError
@@ -52,8 +53,7 @@ def _read(path: str) -> dict[str, Tensor]:
     if not file.is_file():
         raise DataError(f"there is no file '{path}'", "a safetensors file", "check the path, e.g. RUN/model.safetensors")
     try:
-        with safe_open(file, framework="pt") as stream:
-            return {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+        return load_file(file)
     except (OSError, SafetensorError) as error:
         raise DataError(f"'{path}' cannot be read: {error}", "a safetensors file", "check how it was written") from None
 

@@ -1,12 +1,13 @@
 """Any nn.RNN, nn.LSTM or nn.GRU as a dynamical system."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import nn
+from torch import Tensor, nn
 
 from rnnscope.core.errors import ConfigError
 from rnnscope.models.cells import CellKind, layer_weights
@@ -69,14 +70,28 @@ def as_system(module: nn.Module, readout: nn.Linear | None = None) -> RecurrentS
         readout_bias=readout is not None and readout.bias is not None,
         dropout=float(recurrent.dropout),
     ).to(device=like.device, dtype=like.dtype)
+    head = None if readout is None else (readout.weight, readout.bias)
+    copy_weights(system, lambda part, index, _: getattr(recurrent, f"{part}_l{index}"), head)
+    return system.train(module.training)
+
+
+def copy_weights(
+    system: RecurrentSystem, get: Callable[[str, int, torch.Size], Tensor], head: tuple[Tensor, Tensor | None] | None
+) -> None:
+    """Overwrite a system's weights with a torch module's.
+
+    Args:
+        get: (weight_ih, weight_hh, bias_ih or bias_hh; number of the layer; the shape wanted) -> tensor.
+        head: weight and bias of the readout; the identity when None.
+    """
     with torch.no_grad():
         for index, layer in enumerate(system.recurrent_layers()):
-            for name in ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if recurrent.bias else ()):
-                getattr(layer, f"{name}_l0").copy_(getattr(recurrent, f"{name}_l{index}"))
-        system.head.weight.copy_(readout.weight if readout is not None else torch.eye(size))
-        if readout is not None and readout.bias is not None:
-            system.head.bias.copy_(readout.bias)
-    return system.train(module.training)
+            for part in ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if layer.bias else ()):
+                own = getattr(layer, f"{part}_l0")
+                own.copy_(get(part, index, own.shape))
+        system.head.weight.copy_(head[0] if head else torch.eye(system.hidden_size))
+        if head and head[1] is not None:
+            system.head.bias.copy_(head[1])
 
 
 def _only(module: nn.Module, kind: type[M], name: str) -> M | None:

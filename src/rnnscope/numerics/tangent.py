@@ -8,8 +8,9 @@ silently ruins the smallest exponents: it is looked at after every block of step
 with a smaller one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +20,8 @@ MOST_CANCELLATION = 1e8  # m_k/|R_kk| allowed: leaves eight digits of every grow
 SUSPICIOUS = 1e-4  # rounding relative to |R_kk| from which the magnitudes of a single step are worth a second look
 LONGEST_INTERVAL = 64
 MOST_PATIENCE = 64
+
+Products = Iterable[Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,14 @@ class TangentFrame:
         self.counting = True
         self.num_steps, self.num_factorisations, self.worst_cancellation = 0, 0, 1.0
 
-    def advance(self, jacobians: Iterable[Tensor]) -> Float[Tensor, "B K"]:
+    @torch.no_grad()
+    def advance(self, jacobians: Iterable[Tensor], products: Products | None = None) -> Float[Tensor, "B K"]:
         """Carry the frame through N Jacobians, first to last.
 
         Args:
             jacobians: N tensors (B, S, S), or one (N, B, S, S). Where an interval proves too long they are gone through again.
+            products: the same N maps as functions of rows (B, A, S), where these are cheaper than products with a matrix;
+                the matrices are then gone through only where rounding calls for them.
 
         Returns:
             ln growth of each vector over the N steps, -inf for those that vanished.
@@ -83,10 +89,10 @@ class TangentFrame:
         total = self.vectors.new_full((len(self.vectors), self.num_vectors), -torch.inf)
         if not self.vectors.shape[1]:
             return total
-        vectors, factors = self._factorise(jacobians)
+        vectors, factors = self._factorise(jacobians, products)
         while self.adaptive and self.interval > 1 and self._too_long(factors):
             self._shorten()
-            vectors, factors = self._factorise(jacobians)
+            vectors, factors = self._factorise(jacobians, products)
         vanished = self._vanished(factors)
         growths = factors.diagonal.log().masked_fill(vanished, -torch.inf)
         if not bool((growths < torch.inf).all()):  # nan included
@@ -103,13 +109,13 @@ class TangentFrame:
             self._lengthen()
         return total
 
-    def _factorise(self, jacobians: Iterable[Tensor]) -> tuple[Tensor, _Factors]:
+    def _factorise(self, jacobians: Iterable[Tensor], products: Products | None) -> tuple[Tensor, _Factors]:
         """The frame after the block. Vectors are rows throughout, so that LAPACK finds the columns it wants without a transposition."""
         diagonals: list[Tensor] = []
         norms: list[Tensor] = []
         vectors, frames, steps = self.vectors, [self.vectors], 0
-        for steps, jacobian in enumerate(jacobians, 1):
-            vectors = torch.bmm(vectors, jacobian.mT)
+        for steps, product in enumerate(_by_matrix(jacobians) if products is None else products, 1):
+            vectors = product(vectors)
             if steps % self.interval:
                 continue
             vectors = self._orthonormalise(vectors, diagonals, norms)
@@ -171,3 +177,11 @@ class TangentFrame:
             self.wait -= 1
         else:
             self.interval = min(self.interval + max(1, self.interval // 2), LONGEST_INTERVAL)
+
+
+def _by_matrix(jacobians: Iterable[Tensor]) -> Iterator[Callable[[Tensor], Tensor]]:
+    return (partial(_times, jacobian) for jacobian in jacobians)
+
+
+def _times(jacobian: Tensor, vectors: Tensor) -> Tensor:
+    return torch.bmm(vectors, jacobian.mT)

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rnnscope.core.errors import RunFolderError
@@ -157,8 +157,7 @@ class RunFolder:
     def read_tensors(self, name: str) -> dict[str, Tensor]:
         path = self._inside(name)
         try:
-            with safe_open(path, framework="pt") as stream:
-                return {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+            return load_file(path)
         except (OSError, SafetensorError) as error:
             raise self.damaged(name, error) from None
 

@@ -32,6 +32,7 @@ def _page(folder: RunFolder) -> str:
     )
     environment.filters["number"] = number
     environment.filters["spread"] = spread
+    environment.filters["fact"] = fact
     metrics, listed = folder.read_json("metrics.json"), folder.read_json("figures/figures.json")
     figures = [_figure(folder, figure, f"f{i}") for i, figure in enumerate(listed)]
     return environment.get_template("report.html.j2").render(
@@ -95,6 +96,23 @@ def number(value: float | str | None) -> str:
 def spread(value: float | None) -> str:
     """A standard deviation, to two digits."""
     return "–" if value is None else f"{value:.2g}"
+
+
+def fact(value: Any, within: bool = False) -> str:
+    """A value of the data report in words: numbers without rounding noise, mappings as "name: value".
+
+    Example:
+        >>> fact({"range": [0.1 + 0.2, 2.0]}), fact({"train": {"no": 3, "yes": 4}, "test": {"no": 1, "yes": 0}})
+        ('range: 0.3 … 2', 'train: no 3, yes 4; test: no 1, yes 0')
+    """
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        between = "; " if any(isinstance(v, dict) for v in value.values()) else ", "
+        return between.join(f"{k}{' ' if within else ': '}{fact(v, True)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return (" … " if within else ", ").join(fact(v) for v in value)
+    return str(value)
 
 
 def inline_svg(text: str, prefix: str) -> Markup:
