@@ -65,4 +65,6 @@ def show_progress(events: "Iterator[Event]", quiet: bool) -> None:
 
 def _note(values: dict[str, float]) -> str:
     names = {"train_loss": "train", "validation_loss": "validation", "test_loss": "test"}
+    if "validation_accuracy" in values:
+        names |= {"train_accuracy": "accuracy: train", "validation_accuracy": "validation"}
     return "  ".join(f"{short} {values[long]:.3g}" for long, short in names.items() if long in values)

@@ -4,6 +4,8 @@ Werbos (1990) for back-propagation through time, Williams & Peng (1990) for its 
 scheduled sampling.
 """
 
+import numpy as np
+
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import SequenceModel, SupervisedData, TrainerSpec, TrainingData
 from rnnscope.core.random import Streams
@@ -29,6 +31,8 @@ class BPTT(GradientSettings, TrainerSpec):
         input_noise: sd of Gaussian noise added to the inputs (these are scaled to sd 1).
         carry_state: truncated back-propagation along the series: `batch_size` contiguous stretches in parallel, chunks of
             `truncation` steps, the state carried and detached.
+        epoch_steps: with carry_state, optimiser steps per epoch; the next epoch goes on where it ended, from the initial state, and
+            around. 0: one pass. So training takes the same time for short and long texts, and progress shows.
         readout_start: `ridge` solves the linear readout by ridge regression (strength `readout_ridge`) before the first step.
         freeze_recurrent: train the readout only.
         patience: epochs without a better validation loss before stopping; 0: never. restore_best: end with the weights of the
@@ -48,6 +52,12 @@ class BPTT(GradientSettings, TrainerSpec):
             raise ConfigError(
                 "trainer.free_run is set, but this task has no closed loop", "a forecasting task", "set trainer.free_run=0"
             )
+        if self.count == "all" and not self.carry_state and _asks_once(data):
+            raise ConfigError(
+                "trainer.count is all, but this task asks for one answer per sequence, at its end",
+                "last",
+                "set trainer.count=last",
+            )
         if self.carry_state and not data.streams():
             raise ConfigError(
                 "trainer.carry_state is set, but this task has no long series to carry a state along",
@@ -55,3 +65,9 @@ class BPTT(GradientSettings, TrainerSpec):
                 "set trainer.carry_state=false",
             )
         return GradientRun(self, model, data, streams)
+
+
+def _asks_once(data: SupervisedData) -> bool:
+    """Whether a sequence of several steps has a single target."""
+    first = data.train.gather(np.zeros(1, np.int32))
+    return first.targets.shape[1] == 1 < first.inputs.shape[1]

@@ -24,7 +24,7 @@ from rnnscope.core.random import Streams, numpy_state, set_numpy_state
 from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Probability, Spec
 from rnnscope.core.system import DynamicalSystem, LinearReadout, rollout
 from rnnscope.training.passes import free_running_outputs, solve_readout
-from rnnscope.training.rates import Schedule, chunks, learning_rate, stretches
+from rnnscope.training.rates import Schedule, epoch_chunks, learning_rate, stretches
 from rnnscope.training.saving import below, copied, optimizer_tensors, plain_values, restore_optimizer, restore_values
 
 EVALUATION_BATCH = 1024
@@ -54,6 +54,7 @@ class GradientSettings(Spec):
     input_noise: NonNegativeFloat = 0.0
     carry_state: bool = False
     truncation: Positive = 100
+    epoch_steps: NonNegative = 0
     readout_start: Literal["random", "ridge"] = "random"
     readout_ridge: NonNegativeFloat = 1e-6
     freeze_recurrent: bool = False
@@ -85,7 +86,7 @@ class GradientRun(TrainingRun):
         self.train, self.validation, self.monitor = data.train, data.validation, data.monitor
         if settings.freeze_recurrent:
             for name, parameter in model.named_parameters():
-                parameter.requires_grad_(name.startswith(("head.", "taps.")))
+                parameter.requires_grad_(any(part in ("head", "taps") for part in name.split(".")))  # also within a wrapper
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = self._optimizer()
 
@@ -112,9 +113,9 @@ class GradientRun(TrainingRun):
             self._check_finite(values)
             self.model.eval()
             if self.validation is not None:
-                values["validation_loss"] = self._loss_on(self.validation)
+                values |= self._look_at(self.validation, "validation")
             if self.monitor is not None and self.settings.watch_test:
-                values["test_loss"] = self._loss_on(self.monitor)
+                values |= self._look_at(self.monitor, "test")
             self.epoch += 1
             self._choose(values)
             self.seconds += time.perf_counter() - started
@@ -128,15 +129,16 @@ class GradientRun(TrainingRun):
         starts = range(0, len(order), size)
         total = torch.zeros((), device=self.device)
         norm = torch.zeros((), device=self.device)
+        tallies: list[Tensor] = []
         for step, start in enumerate(starts):
             chosen = order[start : start + size]
             batch = self.train.gather(chosen)
-            loss = self._window_loss(batch)
+            loss = self._window_loss(batch, tallies)
             norm += self._update(loss, (self.epoch + step / len(starts)) / self.total_epochs)
             total += loss.detach() * len(chosen)
-        return self._values(total / len(order), norm / len(starts))
+        return self._values(total / len(order), norm / len(starts)) | self._rates(tallies, "train")
 
-    def _window_loss(self, batch: Batch) -> Tensor:
+    def _window_loss(self, batch: Batch, tallies: list[Tensor]) -> Tensor:
         s = self.settings
         inputs = self._noisy(batch.inputs)
         kept = 1 if s.count == "last" else max(1, inputs.shape[1] - s.burn_in)
@@ -145,35 +147,41 @@ class GradientRun(TrainingRun):
                 self._system(), inputs, self.data.feedback, s.free_run, self._teacher_probability(), self.noise
             )
         else:
-            outputs = self.model(inputs, rng=self.noise, last=kept)
-        return self.data.loss(outputs[:, -kept:], batch.targets[:, -kept:])
+            outputs = self.model(inputs, batch.lengths, rng=self.noise, last=kept)
+        outputs, targets = outputs[:, -kept:], batch.targets[:, -kept:]
+        self._count(outputs.detach(), targets, tallies)
+        return self.data.loss(outputs, targets)
 
     def _stream_epoch(self) -> dict[str, float]:
         s, system = self.settings, self._system()
         total, norm = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         counted, steps = 0, 0
         pieces = []
+        tallies: list[Tensor] = []
         for stream in self.data.streams():
             count, length = stretches(len(stream.inputs), s.batch_size, s.truncation)
             inputs = stream.inputs[-count * length :].reshape(count, length, -1)
             pieces.append((inputs, stream.targets[-count * length :].reshape(count, length, -1)))
-        all_steps = sum(-(-x.shape[1] // s.truncation) for x, _ in pieces)
-        for inputs, targets in pieces:
-            state = system.initial_state(len(inputs))
-            for piece in chunks(inputs.shape[1], s.truncation):
-                run = rollout(system, self._noisy(inputs[:, piece]), state, keep_states=False, rng=self.noise)
-                outputs, state = run.outputs, run.final_state.detach()
-                first = max(0, s.burn_in - piece.start)
-                wanted = targets[:, piece][:, first:]
-                if not wanted.numel():
-                    continue
-                loss = self.data.loss(outputs[:, first:], wanted)
-                norm += self._update(loss, (self.epoch + steps / all_steps) / self.total_epochs)
-                steps += 1
-                weight = wanted.shape[0] * wanted.shape[1]
-                total += loss.detach() * weight
-                counted += weight
-        return self._values(total / max(1, counted), norm / max(1, steps))
+        order = epoch_chunks([x.shape[1] for x, _ in pieces], s.truncation, self.epoch, s.epoch_steps)
+        state = None
+        for number, piece in order:
+            inputs, targets = pieces[number]
+            if state is None or piece.start == 0:
+                state = system.initial_state(len(inputs))
+            run = rollout(system, self._noisy(self.data.encode(inputs[:, piece])), state, keep_states=False, rng=self.noise)
+            outputs, state = run.outputs, run.final_state.detach()
+            first = max(0, s.burn_in - piece.start)
+            wanted = targets[:, piece][:, first:]
+            if not wanted.numel():
+                continue
+            loss = self.data.loss(outputs[:, first:], wanted)
+            self._count(outputs[:, first:].detach(), wanted, tallies)
+            norm += self._update(loss, (self.epoch + steps / len(order)) / self.total_epochs)
+            steps += 1
+            weight = wanted.shape[0] * wanted.shape[1]
+            total += loss.detach() * weight
+            counted += weight
+        return self._values(total / max(1, counted), norm / max(1, steps)) | self._rates(tallies, "train")
 
     def _update(self, loss: Tensor, progress: float) -> Tensor:
         """One optimiser step; returns the gradient norm before clipping."""
@@ -217,8 +225,8 @@ class GradientRun(TrainingRun):
             )
         if self.data.signature.output_size != self.train.gather(np.zeros(1, np.int32)).targets.shape[-1]:
             raise ConfigError(
-                "trainer.readout_start is ridge, but the outputs are not the targets (a Gaussian head)",
-                "head point",
+                "trainer.readout_start is ridge, but the outputs are not the targets (a Gaussian head, logits of classes)",
+                "outputs that are trained to equal their targets",
                 "set trainer.readout_start=random",
             )
         burn_in = self.settings.burn_in if self.settings.count == "all" or self.settings.carry_state else None
@@ -227,15 +235,28 @@ class GradientRun(TrainingRun):
     # looking and choosing
 
     @torch.no_grad()
-    def _loss_on(self, source: BatchSource) -> float:
+    def _look_at(self, source: BatchSource, part: str) -> dict[str, float]:
+        """Mean loss, and rates where the data have them, on a part."""
         total, counted = 0.0, 0
+        tallies: list[Tensor] = []
         for batch in source.batches(EVALUATION_BATCH):
             targets = batch.targets[:, -batch.counted :]
             weight = int(torch.isfinite(targets).sum())  # targets that were not measured are NaN
             if weight:
-                total += float(self.data.loss(self.model(batch.inputs, last=batch.counted), targets)) * weight
+                outputs = self.model(batch.inputs, batch.lengths, last=batch.counted)
+                total += float(self.data.loss(outputs, targets)) * weight
                 counted += weight
-        return total / max(1, counted)
+                self._count(outputs, targets, tallies)
+        return {f"{part}_loss": total / max(1, counted)} | self._rates(tallies, part)
+
+    def _count(self, outputs: Tensor, targets: Tensor, tallies: list[Tensor]) -> None:
+        """Keep the running sum of the data's counts, where they have any, in a list that holds it alone."""
+        tally = self.data.tally(outputs, targets)
+        if tally is not None:
+            tallies[:] = [tally if not tallies else tallies[0] + tally]
+
+    def _rates(self, tallies: list[Tensor], part: str) -> dict[str, float]:
+        return {f"{part}_{name}": rate for total in tallies for name, rate in self.data.rates(total).items()}
 
     def _values(self, loss: Tensor, norm: Tensor) -> dict[str, float]:
         self.last_loss = float(loss)

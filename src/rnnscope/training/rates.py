@@ -35,6 +35,20 @@ def stretches(length: int, batch_size: int, truncation: int) -> tuple[int, int]:
     return count, length // count
 
 
+def epoch_chunks(lengths: list[int], truncation: int, epoch: int, steps: int) -> list[tuple[int, slice]]:
+    """(stream, slice) of every step of an epoch, streams of the given lengths.
+
+    Args:
+        epoch: counted from 0. steps: of an epoch, which goes on where the one before it ended, and around; 0: one whole pass.
+
+    Example:
+        >>> [piece.start for _, piece in epoch_chunks([50], 10, epoch=1, steps=3)]
+        [30, 40, 0]
+    """
+    whole = [(number, piece) for number, length in enumerate(lengths) for piece in chunks(length, truncation)]
+    return [whole[(epoch * steps + k) % len(whole)] for k in range(steps)] if steps else whole
+
+
 def chunks(length: int, truncation: int) -> Iterator[slice]:
     """Consecutive slices of at most `truncation` steps."""
     for start in range(0, length, truncation):

@@ -1,0 +1,28 @@
+"""Sequences of unequal length in one tensor: which steps are real, and the last of them."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def real_steps(lengths: Int[Tensor, " B"], num_steps: int) -> Bool[Tensor, "B T"]:
+    """True at the steps within each row's length.
+
+    Example:
+        >>> import torch
+        >>> real_steps(torch.tensor([3, 1]), 3).int().tolist()
+        [[1, 1, 1], [1, 0, 0]]
+    """
+    return torch.arange(num_steps, device=lengths.device) < lengths[:, None]
+
+
+def last_steps(values: Float[Tensor, "B T F"], lengths: Int[Tensor, " B"], count: int) -> Float[Tensor, "B K F"]:
+    """The `count` last real steps of each row; a row with fewer repeats its first.
+
+    Example:
+        >>> import torch
+        >>> last_steps(torch.arange(6.0).reshape(2, 3, 1), torch.tensor([3, 1]), 1).flatten().tolist()
+        [2.0, 3.0]
+    """
+    rows = (lengths[:, None] - count + torch.arange(count, device=lengths.device)).clamp(min=0)
+    return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[-1]))
