@@ -14,6 +14,7 @@ import pandas as pd
 
 from rnnscope.api import compare
 from rnnscope.core.errors import ConfigError, DataError, Interrupted, RnnscopeError, RunFolderError
+from rnnscope.dynamics.symbol_sampling import WrittenText
 from rnnscope.experiment import Experiment
 from rnnscope.markov.generation import Generated
 from rnnscope.pipeline import check_device, open_folder
@@ -174,6 +175,15 @@ def write_sequences(made: Generated, out: Path) -> None:
         raise ConfigError(f"--out ends in '{out.suffix}'", "one of .npz, .csv", "choose another file name")
     arrays = {"symbols": made.sampled, "argmax": made.argmax}
     write_whole(out, npz_bytes(arrays | ({"logits": made.logits} if made.logits is not None else {})))
+
+
+def write_texts(made: WrittenText, out: Path) -> None:
+    """Texts with their prompt as plain text (several are set apart by an empty line) or as JSON (a list), whole or not at all."""
+    whole = [made.prompt + text for text in made.texts]
+    forms = {".txt": "\n\n".join(whole), ".json": json.dumps(whole, ensure_ascii=False, indent=2)}
+    if out.suffix.lower() not in forms:
+        raise ConfigError(f"--out ends in '{out.suffix}'", f"one of {', '.join(forms)}", "choose another file name")
+    write_whole(out, forms[out.suffix.lower()].encode("utf-8", "surrogatepass"))
 
 
 def write_whole(out: Path, content: bytes) -> None:

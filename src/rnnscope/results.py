@@ -16,11 +16,15 @@ from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import History, SequenceModel, Trained, TrainingData, TrainingOutcome
 from rnnscope.core.random import Streams
 from rnnscope.core.system import only_system
+from rnnscope.core.text import TextData
+from rnnscope.dynamics.symbol_sampling import WrittenText, write_text
 from rnnscope.evaluation.forecasters import NetworkForecaster
 from rnnscope.experiment import Experiment, parse_yaml
 from rnnscope.markov.emulation import EmulationData
 from rnnscope.markov.generation import Generated, generate
 from rnnscope.runs.folder import RunFolder
+from rnnscope.tasks.new_sequences import classify_file
+from rnnscope.training.gradient import BPTT
 
 
 class Run:
@@ -204,6 +208,39 @@ class Run:
         rng = torch.Generator().manual_seed(seed)
         return generate(system, num_sequences, num_steps, rng, initial=data.initial_state, keep_logits=True)
 
+    def write_text(
+        self,
+        length: int = 400,
+        *,
+        prompt: str = "",
+        temperature: float = 1.0,
+        top_k: int = 0,
+        num_sequences: int = 1,
+        model: str | None = None,
+        repeat: int | None = None,
+        seed: int = 0,
+    ) -> WrittenText:
+        """Let a network that was trained on a text write.
+
+        Args:
+            length: characters of each text. prompt: what it reads first. temperature: below 1 the probable becomes more probable; 0
+                takes the most probable character. top_k: of so many most probable ones; 0: of all. num_sequences: how many texts.
+            model, repeat: as in `model`. seed: of the draws.
+
+        Returns:
+            `WrittenText`: `texts`, without the prompt, and a note where there is something to know.
+        """
+        data = self.data
+        if not isinstance(data, TextData):
+            raise ConfigError("this run's network writes no text", "a run of the task text or characters", "choose another run")
+        if not 0 <= seed < 2**63:
+            raise ConfigError(f"seed {seed}", "a whole number from 0 to 2^63 - 1", "choose another seed")
+        trainer = self.experiment.trainer_of(model or self.best_model())
+        reach = trainer.truncation if isinstance(trainer, BPTT) and trainer.carry_state else data.window
+        rng = torch.Generator().manual_seed(seed)
+        how: dict[str, Any] = {"prompt": prompt, "temperature": temperature, "top_k": top_k, "num_sequences": num_sequences}
+        return write_text(only_system(self.model(model, repeat)), data, length, rng, reach=reach, **how)
+
     def forecast(
         self,
         steps: int,
@@ -248,6 +285,17 @@ class Run:
                 columns[_free_name(f"{variable}_lower", names)] = data.representation.unlevel(level - width[:, None])[:, v]
                 columns[_free_name(f"{variable}_upper", names)] = data.representation.unlevel(level + width[:, None])[:, v]
         return pd.DataFrame(columns)
+
+    def classify(self, path: Path | str, *, model: str | None = None, repeat: int | None = None) -> pd.DataFrame:
+        """The classes of new sequences in a file.
+
+        Args:
+            path: .ts, CSV or Parquet, as the task reads them; labels are not needed. model, repeat: as in `model`.
+
+        Returns:
+            One row per sequence: `id`, `label`, `probability <class>` of each class, and `actual` where the file has labels.
+        """
+        return classify_file(str(path), self.model(model, repeat), self.data, self.experiment.task)
 
 
 def as_trained(name: str, repeat: int, model: SequenceModel, history: History) -> Trained:

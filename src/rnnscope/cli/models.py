@@ -2,19 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rnnscope.cli.progress import carry_out, show_progress
-from rnnscope.cli.shared import AllowSource, AsJson, Debug, Out, Quiet, emit, finish, user_errors
+from rnnscope.cli.shared import AllowSource, AsJson, Debug, Model, Out, Quiet, emit, finish, user_errors
 
 
 def forecast(
     run_folder: Annotated[Path, typer.Argument(help="A run folder.")],
     steps: Annotated[int, typer.Option("--steps", help="How many steps beyond the end of the series.")] = 100,
     out: Annotated[Path, typer.Option("--out", help="CSV, Parquet or NPZ file.")] = Path("forecast.csv"),
-    model: Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")] = None,
+    model: Model = None,
     series: Annotated[int, typer.Option("--series", help="Number of the series to continue.")] = 0,
     covariates: Annotated[str | None, typer.Option("--covariates", help="File with the coming covariates.")] = None,
     as_json: AsJson = False,
@@ -36,29 +36,76 @@ def forecast(
 
 
 def sample(
-    run_folder: Annotated[Path, typer.Argument(help="A run folder of a network that emulates an HMM.")],
-    num_sequences: Annotated[int, typer.Option("--num-sequences", help="How many sequences.")] = 1000,
-    num_steps: Annotated[int, typer.Option("--num-steps", help="How long each is.")] = 100,
-    out: Annotated[Path, typer.Option("--out", help="NPZ file (symbols, argmax, logits) or CSV (a row per sequence).")] = Path(
-        "sequences.npz"
-    ),
-    model: Annotated[str | None, typer.Option("--model", help="Which model; the best by validation by default.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the network's noise.")] = 0,
+    run_folder: Annotated[
+        Path, typer.Argument(help="A run folder of a network that emulates an HMM, or that was trained on a text.")
+    ],
+    num_sequences: Annotated[
+        int | None, typer.Option("--num-sequences", help="How many: 1000 sequences of an HMM, 1 text by default.")
+    ] = None,
+    num_steps: Annotated[
+        int | None, typer.Option("--num-steps", "--length", help="How long each is: 100 steps, 400 characters by default.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="HMM: NPZ file (symbols, argmax, logits) or CSV (a row per sequence). Text: TXT or JSON file."
+        ),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Text: what the network reads first.")] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", help="Text: below 1 the probable becomes more so; 0: no chance. 1 by default."),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Text: draw among the k most probable; 0: all.")] = None,
+    model: Model = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the network's noise, or of the draws.")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
     allow_source: AllowSource = False,
 ) -> None:
-    """Draw new sequences from a network that emulates an HMM."""
+    """Let a network generate: sequences, where it emulates an HMM; text, where it was trained on one."""
     with user_errors(debug, as_json):
-        from rnnscope.comparison import write_sequences
+        from rnnscope.comparison import write_sequences, write_texts
+        from rnnscope.core.errors import ConfigError
+        from rnnscope.core.text import TextData
         from rnnscope.results import Run
 
         opened = Run(run_folder, allow_source=allow_source)
-        write_sequences(opened.sample(num_sequences, num_steps, model=model, seed=seed), out)
         name = model or opened.best_model()
-        found = {"file": str(out), "model": name, "sequences": num_sequences, "steps": num_steps}
-        emit(found, as_json, f"{num_sequences} sequences of {num_steps} steps by {name} -> {out}")
+        if isinstance(opened.data, TextData):
+            count, length = 1 if num_sequences is None else num_sequences, 400 if num_steps is None else num_steps
+            how: dict[str, Any] = {
+                "temperature": 1.0 if temperature is None else temperature,
+                "top_k": top_k or 0,
+                "seed": seed,
+            }
+            made = opened.write_text(length, prompt=prompt or "", num_sequences=count, model=model, **how)
+            if out is not None:
+                write_texts(made, out)
+            told = {"file": None if out is None else str(out), "model": name, "note": made.note}
+            said = f"{count} texts of {length} characters by {name} -> {out}" if out else _texts(made.prompt, made.texts)
+            emit(
+                {**told, "texts": [made.prompt + t for t in made.texts]},
+                as_json,
+                said + (f"\n({made.note})" if made.note else ""),
+            )
+            return
+        for option, value in (("--prompt", prompt), ("--temperature", temperature), ("--top-k", top_k)):
+            if value is not None:
+                raise ConfigError(f"{option} with a run that has no text", "a run of the task text", f"leave {option} out")
+        count, steps = 1000 if num_sequences is None else num_sequences, 100 if num_steps is None else num_steps
+        target = out or Path("sequences.npz")
+        write_sequences(opened.sample(count, steps, model=model, seed=seed), target)
+        found = {"file": str(target), "model": name, "sequences": count, "steps": steps}
+        emit(found, as_json, f"{count} sequences of {steps} steps by {name} -> {target}")
+
+
+def _texts(prompt: str, texts: tuple[str, ...]) -> str:
+    """Texts for people: each with its prompt, several under numbers."""
+    if len(texts) == 1:
+        return prompt + texts[0]
+    return "\n\n".join(f"[{number}]\n{prompt}{text}" for number, text in enumerate(texts, 1))
 
 
 def fit_hmm(
@@ -120,14 +167,13 @@ def analyze(
         if target.is_file():
             fields = {k: v for k, v in (("nonlinearity", nonlinearity), ("prefix", prefix)) if v is not None}
             folders = []
-            for one in weights_experiments(str(target), fields):
-                chosen = one.but(analyses=analyses_for(one, None, analysis, assignments))
-                folders.append(open_folder(chosen, out))
-                carry_out(chosen, folders[-1], quiet or as_json)
+            for one in weights_experiments(str(target), fields, analysis, assignments):
+                folders.append(open_folder(one, out))
+                carry_out(one, folders[-1], quiet or as_json)
             finish(folders, as_json)
             return
         opened = Run(target, allow_source=allow_source)
-        analyses = analyses_for(opened.experiment, model or opened.best_model(), analysis, assignments)
+        analyses = analyses_for(opened.experiment, opened.model(model), opened.data, analysis, assignments)
         show_progress(analyze_run(opened, analyses, model, strict=analysis is not None), quiet or as_json)
         told = {name: opened.folder.read_json(f"findings/{name}.json")["statements"] for name in analyses}
         path = opened.path / "report.html"

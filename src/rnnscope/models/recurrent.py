@@ -13,6 +13,7 @@ with V = 0 it is one. They are part of the state.
 
 import math
 from abc import abstractmethod
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -21,27 +22,50 @@ from torch import Tensor, nn
 from rnnscope.core.equilibria import DrivenRest, HeldRest, KnowsRest, RestEquation
 from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
+from rnnscope.core.padding import last_steps
 from rnnscope.core.piecewise import PiecewiseLinear
+from rnnscope.core.sampling import FusedSampling
 from rnnscope.core.spec import Fraction, NonNegative, Positive, PositiveFloat
-from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
+from rnnscope.core.system import (
+    AnalyticJacobian,
+    DynamicalSystem,
+    FusedRollout,
+    LinearReadout,
+    Push,
+    SequenceModel,
+    TangentProducts,
+)
 from rnnscope.models.cells import (
     GATES,
     CellKind,
+    Gains,
+    cell_gains,
     cell_step,
+    gains_by_step,
     layer_input_jacobian,
     layer_state_jacobian,
     layer_weights,
     make_layer,
+    push_tangents,
 )
 from rnnscope.models.initialisation import RecurrentInit, fill_uniform, recurrent_matrix
 from rnnscope.models.rest import RecurrentRest
 from rnnscope.models.weights import load_weights
 from rnnscope.numerics.batched import batched_closed_loop
 from rnnscope.numerics.kernels import PackedNetwork, closed_loop
+from rnnscope.numerics.symbol_kernels import sample_many, sample_one
 
 
 class RecurrentSystem(
-    DynamicalSystem, SequenceModel, FusedRollout, LinearReadout, FusedClosedLoop, AnalyticJacobian, KnowsRest
+    DynamicalSystem,
+    SequenceModel,
+    FusedRollout,
+    LinearReadout,
+    FusedClosedLoop,
+    FusedSampling,
+    AnalyticJacobian,
+    TangentProducts,
+    KnowsRest,
 ):
     """A stack of recurrent layers with a linear readout of the top layer and, optionally, linear taps from the input.
 
@@ -160,6 +184,29 @@ class RecurrentSystem(
             found[:, self.num_layers * self.layer_size :] = self.taps.weight
         return found.expand(len(state), -1, -1)
 
+    @torch.no_grad()
+    def tangent_products(self, states: Tensor, inputs: Tensor) -> list[Push]:
+        below, by_layer = inputs.flatten(0, 1), []
+        for own, layer in zip(self._layer_states(states.flatten(0, 1)), self.recurrent_layers(), strict=True):
+            by_layer.append(gains_by_step(cell_gains(self.kind, layer, own, below), len(states)))
+            if len(by_layer) < self.num_layers:
+                below = cell_step(self.kind, layer, own, below)[:, : self.hidden_size]
+        return [partial(self._push, self.recurrent_layers(), gains) for gains in zip(*by_layer, strict=True)]
+
+    @torch.no_grad()
+    def _push(
+        self, layers: list[nn.RNNBase], gains: tuple[list[Gains], ...], by_state: Tensor, by_input: Tensor | None
+    ) -> Tensor:
+        new, below = [], by_input
+        owns = by_state[..., : self.num_layers * self.layer_size].split(self.layer_size, -1)
+        for layer, gain, own in zip(layers, gains, owns, strict=True):
+            new.append(push_tangents(layer, gain, own, below))
+            below = new[-1][..., : self.hidden_size]
+        if self.skip:
+            fresh = by_state.new_zeros(*by_state.shape[:2], self.input_size) if by_input is None else by_input
+            new += [fresh, self._tap_state(by_state)[..., : -self.input_size]]
+        return torch.cat(new, -1) if len(new) > 1 else new[0]
+
     def rest_equation(self, input: Tensor) -> RestEquation:
         return HeldRest(self.driven_rest(), input)
 
@@ -181,7 +228,9 @@ class RecurrentSystem(
     ) -> Tensor:
         top, _ = self._run_layers(inputs, None, rng)
         taps = self._unfold_taps(inputs, None) if self.skip else None
-        if last is not None:
+        if last is not None and lengths is not None:
+            top, taps = last_steps(top, lengths, last), None if taps is None else last_steps(taps, lengths, last)
+        elif last is not None:
             top, taps = top[:, -last:], None if taps is None else taps[:, -last:]
         return self._read(top, taps)
 
@@ -255,6 +304,20 @@ class RecurrentSystem(
         else:
             outputs, layers, taps, last = batched_closed_loop(self.packed(), layers, taps, input, matrices, exogenous)
         return outputs, torch.cat([layers.reshape(batch, -1), taps.reshape(batch, -1)], -1), last
+
+    def fused_sampling(
+        self, state: Tensor, codes: Tensor, uniforms: Tensor, temperature: float, top_k: int, banned: int
+    ) -> tuple[Tensor, Tensor]:
+        batch = state.shape[0]
+        layers = state[:, : self.num_layers * self.layer_size].reshape(batch, self.num_layers, -1)
+        taps = self._tap_state(state).reshape(batch, self.skip, self.input_size)
+        how = (temperature, top_k, banned)
+        if batch == 1 and state.device.type == "cpu":
+            found = sample_one(self.packed(), codes, layers[0], taps[0], uniforms[0], *how)
+            symbols, layers, taps = (tensor[None] for tensor in found)
+        else:
+            symbols, layers, taps = sample_many(self.packed(), codes.to(state), layers, taps, uniforms, *how)
+        return symbols, torch.cat([layers.reshape(batch, -1), taps.reshape(batch, -1)], -1)
 
     def packed(self) -> PackedNetwork:
         """Plain arrays for the compiled loop, weights transposed so that the inner loop is contiguous."""
