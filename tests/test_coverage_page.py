@@ -18,7 +18,11 @@ def test_every_name_on_the_coverage_page_exists(kind, name):
         assert name in PRESETS
     elif kind == "figure":
         stem = re.sub(r"_(gru|lstm|elman)$", "", name)
-        source = "".join(p.read_text() for p in (Path(__file__).parent.parent / "src/rnnscope").rglob("*figures*.py"))
+        source = "".join(
+            p.read_text()
+            for d in ("analysis", "evaluation")
+            for p in (Path(__file__).parent.parent / "src/rnnscope" / d).rglob("*.py")
+        )
         assert re.search(rf'"{stem}"|f"{stem}_|Figure\("{stem}"', source), f"no figure is called {stem}"
     else:
         module, _, path = name.partition(":")

@@ -15,7 +15,7 @@ from rnnscope.evaluation.classification import Classification
 from rnnscope.evaluation.classification_baselines import baseline_answers, summaries
 from rnnscope.evaluation.classification_examples import choose_examples
 from rnnscope.evaluation.classification_scores import Answers, best_trivial, network_answers, result_of, standing
-from rnnscope.evaluation.classification_verdict import least_p
+from rnnscope.evaluation.classification_verdict import independence, least_p
 from rnnscope.plotting import render
 from rnnscope.tasks.patterns import KINDS
 
@@ -211,6 +211,20 @@ def test_a_model_that_learned_nothing_where_there_is_something_is_told_so():
     text = verdict(data, wrong)
     assert "It learned nothing that carries over, though there is something to learn" in text
     assert "'by hand' gets a balanced accuracy of 100 %" in text
+
+
+def test_probabilities_that_rank_the_classes_are_not_called_nothing_learned():
+    data = data_of(made(80), made(80, seed=1))
+    answers = {part: network_answers(Where(2), held) for part, held in (("train", data.train), ("test", data.tests["test"]))}
+    shifted = {}
+    for part, one in answers.items():
+        rare = 0.5 * one.probabilities[:, 1] ** 2  # right order, never the larger of the two
+        shifted[part] = Answers(np.stack([1 - rare, rare], 1).argmax(1), np.stack([1 - rare, rare], 1))
+    result = result_of(shifted, data, np.random.default_rng(0), 499)
+    references = QUICK.references(data, Streams(0))
+    (sentence,) = independence(result, references, data)
+    assert "rank the classes" in sentence
+    assert "nothing that carries over" not in sentence
 
 
 def test_repeats_give_median_and_range_and_how_many_beat_the_baselines():

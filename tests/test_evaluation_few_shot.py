@@ -20,7 +20,7 @@ from rnnscope.evaluation.few_shot_scores import (
     shot_mean,
     task_errors,
 )
-from rnnscope.evaluation.few_shot_verdict import clearly_better, figure, transfer
+from rnnscope.evaluation.few_shot_verdict import clearly_better, figure, spoiled, transfer
 from rnnscope.models.logistic import Logistic
 from rnnscope.models.mlp import MLP
 from rnnscope.numerics.batched_mlp import adaptation
@@ -123,6 +123,16 @@ def test_a_network_that_learned_one_wave_is_said_not_to_transfer():
     assert "x more" in text
     good = result_of(lambda points, targets, queries, steps: np.cos(queries[..., 0].numpy())[None], data, STEPS)
     assert "helps" in transfer(good, references, data)
+
+
+def test_adaptation_that_fails_from_fewer_examples_is_told(data):
+    few = f"K{data.shots[0]}_errors"
+    errors = np.full((11, 100), 2.0)
+    errors[-1] = 0.5
+    assert spoiled(ModelResult({}, {few: errors}), data, (0, 1, 10)) == []
+    errors[-1, :3] = 1e4
+    (sentence,) = spoiled(ModelResult({}, {few: errors}), data, (0, 1, 10))
+    assert "2 before and 300 after 10 steps (3 of 100 tasks are worse, the median task ends at 0.5)" in sentence
 
 
 def test_very_small_and_very_large_errors_are_written_without_absurd_digits():

@@ -41,6 +41,8 @@ _PUBLIC = {
     "Branch": "rnnscope.dynamics.continuation",
     "bifurcation_diagram": "rnnscope.dynamics.bifurcations",
     "piecewise_linear_cycles": "rnnscope.dynamics.periodic_regions",
+    "limiting_rays": "rnnscope.dynamics.limiting_rays",
+    "LimitingRays": "rnnscope.dynamics.limiting_rays",
     "PiecewiseLinear": "rnnscope.core.piecewise",
     "lyapunov_spectrum": "rnnscope.dynamics.lyapunov",
     "LyapunovSpectrum": "rnnscope.dynamics.lyapunov",
@@ -54,6 +56,8 @@ _PUBLIC = {
     "linear_memory_capacity": "rnnscope.dynamics.memory_capacity",
     "MemoryCapacity": "rnnscope.dynamics.memory_capacity",
     "gradient_flow": "rnnscope.dynamics.gradient_flow",
+    "integrated_gradients": "rnnscope.analysis.attribution",
+    "Attribution": "rnnscope.analysis.attribution",
     "GradientFlow": "rnnscope.dynamics.gradient_flow",
     "trajectories": "rnnscope.dynamics.trajectories",
     "Trajectories": "rnnscope.dynamics.trajectories",
@@ -67,11 +71,33 @@ _PUBLIC = {
     "LyapunovExponents": "rnnscope.analysis.lyapunov",
     "Memory": "rnnscope.analysis.memory",
     "StateSpace": "rnnscope.analysis.state_space",
+    "Saliency": "rnnscope.analysis.saliency",
     "Steps": "rnnscope.evaluation.steps",
+    "Classification": "rnnscope.evaluation.classification",
+    "FewShot": "rnnscope.evaluation.few_shot",
+    "MLP": "rnnscope.models.mlp",
+    "Logistic": "rnnscope.models.logistic",
+    "Meta": "rnnscope.training.meta",
+    "Newton": "rnnscope.training.newton",
+    "Sinusoids": "rnnscope.tasks.sinusoids",
+    "SineShift": "rnnscope.tasks.sinusoids",
+    "Complexity": "rnnscope.tasks.complexity",
+    "LogisticBoundary": "rnnscope.analysis.logistic_boundary",
+    "TaskFamily": "rnnscope.core.task_family",
+    "FamilyData": "rnnscope.core.task_family",
+    "draw_episodes": "rnnscope.core.task_family",
+    "fit_logistic": "rnnscope.numerics.logistic",
+    "separable": "rnnscope.numerics.logistic",
+    "labelled_set": "rnnscope.core.labelled",
+    "LabelledData": "rnnscope.core.labelled",
     "AnalyticJacobian": "rnnscope.core.system",
     "Elman": "rnnscope.models.recurrent",
     "GRU": "rnnscope.models.recurrent",
     "LSTM": "rnnscope.models.recurrent",
+    "CNNRNN": "rnnscope.models.cnn_rnn",
+    "Classifier": "rnnscope.models.classifier",
+    "Labelled": "rnnscope.tasks.labelled",
+    "Evidence": "rnnscope.analysis.evidence",
     "Oscillation": "rnnscope.tasks.oscillation",
     "Table": "rnnscope.tasks.table",
     "Embedded": "rnnscope.tasks.table",
@@ -97,6 +123,24 @@ _PUBLIC = {
     "ReverseEngineering": "rnnscope.analysis.reverse_engineering",
     "HiddenMarkov": "rnnscope.tasks.hidden_markov",
     "FlipFlop": "rnnscope.tasks.flip_flop",
+    "Characters": "rnnscope.tasks.text",
+    "Text": "rnnscope.tasks.text",
+    "TextData": "rnnscope.core.text",
+    "text_data": "rnnscope.core.text",
+    "needed_memory": "rnnscope.core.text",
+    "fit_ngrams": "rnnscope.numerics.ngrams",
+    "Embedding": "rnnscope.models.embedding",
+    "TextScores": "rnnscope.evaluation.text",
+    "AutomatonExtraction": "rnnscope.analysis.automaton",
+    "StateEvolution": "rnnscope.analysis.state_evolution",
+    "extract_automaton": "rnnscope.dynamics.automaton",
+    "Automaton": "rnnscope.dynamics.automaton",
+    "Pattern": "rnnscope.tasks.patterns",
+    "TriggerAction": "rnnscope.tasks.trigger_action",
+    "FramesRandom": "rnnscope.tasks.frames",
+    "FramesMotion": "rnnscope.tasks.frames_moving",
+    "FramesSpeed": "rnnscope.tasks.frames_moving",
+    "Frames": "rnnscope.tasks.frames_given",
     "HMM": "rnnscope.markov.hmm",
     "GaussianHMM": "rnnscope.markov.hmm",
     "BeliefFilter": "rnnscope.markov.belief",
@@ -110,6 +154,17 @@ _PUBLIC = {
     "sinkhorn_divergence": "rnnscope.numerics.transport",
     "match_sequences": "rnnscope.numerics.matching",
     "reconstruction_scores": "rnnscope.numerics.reconstruction",
+    "detect": "rnnscope.detection",
+    "Detected": "rnnscope.detection",
+    "StreamingDetector": "rnnscope.evaluation.streaming",
+    "Detection": "rnnscope.evaluation.detection",
+    "Emergence": "rnnscope.tasks.marked_series",
+    "PlantedAnomalies": "rnnscope.tasks.marked_series",
+    "MarkedFile": "rnnscope.tasks.marked_series",
+    "raise_alarms": "rnnscope.numerics.thresholds",
+    "Alarms": "rnnscope.numerics.thresholds",
+    "matrix_profile": "rnnscope.numerics.anomaly_scores",
+    "vus_pr": "rnnscope.numerics.detection_metrics",
     "RnnscopeError": "rnnscope.core.errors",
     "ConfigError": "rnnscope.core.errors",
     "DataError": "rnnscope.core.errors",
@@ -122,11 +177,18 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from rnnscope.analysis.attractors import AttractorMap as AttractorMap
+    from rnnscope.analysis.attribution import Attribution as Attribution
+    from rnnscope.analysis.attribution import integrated_gradients as integrated_gradients
+    from rnnscope.analysis.automaton import AutomatonExtraction as AutomatonExtraction
     from rnnscope.analysis.bifurcations import Bifurcations as Bifurcations
+    from rnnscope.analysis.evidence import Evidence as Evidence
     from rnnscope.analysis.fixed_points import FixedPointSearch as FixedPointSearch
+    from rnnscope.analysis.logistic_boundary import LogisticBoundary as LogisticBoundary
     from rnnscope.analysis.lyapunov import LyapunovExponents as LyapunovExponents
     from rnnscope.analysis.memory import Memory as Memory
     from rnnscope.analysis.reverse_engineering import ReverseEngineering
+    from rnnscope.analysis.saliency import Saliency as Saliency
+    from rnnscope.analysis.state_evolution import StateEvolution as StateEvolution
     from rnnscope.analysis.state_space import StateSpace as StateSpace
     from rnnscope.api import compare as compare
     from rnnscope.api import run as run
@@ -142,14 +204,26 @@ if TYPE_CHECKING:
     from rnnscope.core.jacobians import input_jacobians as input_jacobians
     from rnnscope.core.jacobians import readout_jacobians as readout_jacobians
     from rnnscope.core.jacobians import state_jacobians as state_jacobians
+    from rnnscope.core.labelled import LabelledData as LabelledData
+    from rnnscope.core.labelled import labelled_set as labelled_set
     from rnnscope.core.loops import AffineFeedback, close_loop, free_run, hold_input, with_noise
     from rnnscope.core.piecewise import PiecewiseLinear as PiecewiseLinear
     from rnnscope.core.random import Streams
     from rnnscope.core.series import Series
     from rnnscope.core.system import AnalyticJacobian as AnalyticJacobian
     from rnnscope.core.system import DynamicalSystem, Rollout, SequenceModel, System, rollout
+    from rnnscope.core.task_family import FamilyData as FamilyData
+    from rnnscope.core.task_family import TaskFamily as TaskFamily
+    from rnnscope.core.task_family import draw_episodes as draw_episodes
+    from rnnscope.core.text import TextData as TextData
+    from rnnscope.core.text import needed_memory as needed_memory
+    from rnnscope.core.text import text_data as text_data
+    from rnnscope.detection import Detected as Detected
+    from rnnscope.detection import detect as detect
     from rnnscope.dynamics.attractors import Attractors as Attractors
     from rnnscope.dynamics.attractors import attractors as attractors
+    from rnnscope.dynamics.automaton import Automaton as Automaton
+    from rnnscope.dynamics.automaton import extract_automaton as extract_automaton
     from rnnscope.dynamics.bifurcations import bifurcation_diagram as bifurcation_diagram
     from rnnscope.dynamics.continuation import Branch as Branch
     from rnnscope.dynamics.continuation import continue_fixed_point as continue_fixed_point
@@ -162,6 +236,8 @@ if TYPE_CHECKING:
     from rnnscope.dynamics.forgetting import forgetting as forgetting
     from rnnscope.dynamics.gradient_flow import GradientFlow as GradientFlow
     from rnnscope.dynamics.gradient_flow import gradient_flow as gradient_flow
+    from rnnscope.dynamics.limiting_rays import LimitingRays as LimitingRays
+    from rnnscope.dynamics.limiting_rays import limiting_rays as limiting_rays
     from rnnscope.dynamics.lyapunov import LyapunovSpectrum as LyapunovSpectrum
     from rnnscope.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
     from rnnscope.dynamics.memory_capacity import MemoryCapacity as MemoryCapacity
@@ -172,9 +248,14 @@ if TYPE_CHECKING:
     from rnnscope.dynamics.sensitivity import sensitivity as sensitivity
     from rnnscope.dynamics.trajectories import Trajectories as Trajectories
     from rnnscope.dynamics.trajectories import trajectories as trajectories
+    from rnnscope.evaluation.classification import Classification as Classification
+    from rnnscope.evaluation.detection import Detection as Detection
     from rnnscope.evaluation.emulation import Emulation
+    from rnnscope.evaluation.few_shot import FewShot as FewShot
     from rnnscope.evaluation.forecasting import Forecasting
     from rnnscope.evaluation.steps import Steps as Steps
+    from rnnscope.evaluation.streaming import StreamingDetector as StreamingDetector
+    from rnnscope.evaluation.text import TextScores as TextScores
     from rnnscope.experiment import Experiment, preset
     from rnnscope.markov.alignment import align
     from rnnscope.markov.belief import BeliefFilter
@@ -183,16 +264,37 @@ if TYPE_CHECKING:
     from rnnscope.markov.hmm import HMM, GaussianHMM
     from rnnscope.markov.interchange import from_hmmlearn, to_hmmlearn
     from rnnscope.markov.selection import select_num_states
+    from rnnscope.models.classifier import Classifier as Classifier
+    from rnnscope.models.cnn_rnn import CNNRNN as CNNRNN
+    from rnnscope.models.embedding import Embedding as Embedding
+    from rnnscope.models.logistic import Logistic as Logistic
+    from rnnscope.models.mlp import MLP as MLP
     from rnnscope.models.recurrent import GRU, LSTM, Elman
     from rnnscope.models.wrap import as_system, elman_matrices
+    from rnnscope.numerics.anomaly_scores import matrix_profile as matrix_profile
     from rnnscope.numerics.backpropagation import backpropagate as backpropagate
+    from rnnscope.numerics.detection_metrics import vus_pr as vus_pr
+    from rnnscope.numerics.logistic import fit_logistic as fit_logistic
+    from rnnscope.numerics.logistic import separable as separable
     from rnnscope.numerics.matching import match_sequences
+    from rnnscope.numerics.ngrams import fit_ngrams as fit_ngrams
     from rnnscope.numerics.reconstruction import reconstruction_scores
+    from rnnscope.numerics.thresholds import Alarms as Alarms
+    from rnnscope.numerics.thresholds import raise_alarms as raise_alarms
     from rnnscope.numerics.transport import sinkhorn_divergence
     from rnnscope.results import Run, open_run
-    from rnnscope.tasks.flip_flop import FlipFlop
+    from rnnscope.tasks.complexity import Complexity as Complexity
+    from rnnscope.tasks.flip_flop import FlipFlop as FlipFlop
     from rnnscope.tasks.forecasting import ForecastTask, Recording
+    from rnnscope.tasks.frames import FramesRandom as FramesRandom
+    from rnnscope.tasks.frames_given import Frames as Frames
+    from rnnscope.tasks.frames_moving import FramesMotion as FramesMotion
+    from rnnscope.tasks.frames_moving import FramesSpeed as FramesSpeed
     from rnnscope.tasks.hidden_markov import HiddenMarkov
+    from rnnscope.tasks.labelled import Labelled as Labelled
+    from rnnscope.tasks.marked_series import Emergence as Emergence
+    from rnnscope.tasks.marked_series import MarkedFile as MarkedFile
+    from rnnscope.tasks.marked_series import PlantedAnomalies as PlantedAnomalies
     from rnnscope.tasks.ode import (
         DrivenOscillator,
         Duffing,
@@ -205,9 +307,17 @@ if TYPE_CHECKING:
         VanDerPol,
     )
     from rnnscope.tasks.oscillation import Oscillation
+    from rnnscope.tasks.patterns import Pattern as Pattern
+    from rnnscope.tasks.sinusoids import SineShift as SineShift
+    from rnnscope.tasks.sinusoids import Sinusoids as Sinusoids
     from rnnscope.tasks.split import Split
     from rnnscope.tasks.table import Embedded, Table
+    from rnnscope.tasks.text import Characters as Characters
+    from rnnscope.tasks.text import Text as Text
+    from rnnscope.tasks.trigger_action import TriggerAction as TriggerAction
     from rnnscope.training.gradient import BPTT
+    from rnnscope.training.meta import Meta as Meta
+    from rnnscope.training.newton import Newton as Newton
     from rnnscope.training.transport import Stage, Transport
 
 

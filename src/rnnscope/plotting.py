@@ -6,6 +6,7 @@ a report embeds the SVG.
 
 import io
 import itertools
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -139,7 +140,9 @@ def rasterize_clouds(figure: Figure, most: int = 600) -> None:
 def render(figure: Figure, kind: str) -> bytes:
     """The figure as PNG (150 dpi, white ground) or SVG (transparent ground, text as text) bytes."""
     buffer = io.BytesIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        # letters that matplotlib's font lacks are boxes in the PNG; in the SVG they are text, and the browser has a font
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         if kind == "png":
             figure.savefig(buffer, format="png", dpi=150, facecolor="white")
         else:

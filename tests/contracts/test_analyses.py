@@ -27,6 +27,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "lyapunov": {"num_steps": 60, "num_trajectories": 2, "num_sequences": 4, "num_exponents": 2},
     "memory": {"num_steps": 60, "num_pairs": 2, "max_lag": 10, "capacity_lag": 5, "num_sequences": 4},
     "state_space": {"num_sequences": 4},
+    "automaton": {"num_steps": 100, "burn_in": 20, "free_run": 200},
+    "evidence": {"num_sequences": 8, "num_steps": 4},
+    "saliency": {"num_sequences": 4, "num_steps": 4, "num_examples": 2},
     "reconstruction": {"num_runs": 2, "num_steps": 400, "burn_in": 20, "num_starts": 10, "lead_steps": 20},
     "bifurcations": {"num_values": 6, "max_branches": 1, "span": (0.9, 1.1)},
     "reverse_engineering": {
@@ -62,6 +65,23 @@ def experiments() -> dict[str, rs.Experiment]:
         "forecasting": closed,
         "steps": closed.but(name="steps", task=resolve("task", "flip_flop")(**FLIP_FLOP)),
         "emulation": with_overrides(rs.preset("hmm-chain-3-quick"), EMULATION),
+        # long enough for the network to have an automaton; two epochs would leave nothing to draw
+        "text": closed.but(
+            name="text",
+            task=rs.Characters(pattern="ab", num_characters=200, window=10),
+            trainer=rs.BPTT(carry_state=True, truncation=10, batch_size=2, epochs=2),
+        ),
+        "labels": closed.but(
+            name="labels",
+            task=rs.Pattern(num_sequences=60),
+            models={"gru": rs.Classifier(hidden_size=4, bidirectional=False)},
+        ),
+        "one step": closed.but(name="one-step", task=rs.Complexity(num_samples=80), models={"logistic": rs.Logistic()}),
+        "frames": closed.but(
+            name="frames",
+            task=rs.FramesMotion(step=(2, 1), image_size=6, radius=0.2, num_train=24, num_validation=8, num_test=8),
+            models={"cnn": rs.CNNRNN(conv_channels=(2,), hidden_size=4)},
+        ),
         "noise": closed.but(
             name="noise", task=resolve("task", "noise")(input_size=2, output_size=1), trainer=resolve("trainer", "untrained")()
         ),

@@ -1,8 +1,10 @@
 """Every preset runs from one line, tiny, and leaves a report with a verdict."""
 
+import numpy as np
 import pytest
 
 import rnnscope as rs
+from rnnscope.core.interfaces import TrainerSpec
 from rnnscope.experiment import preset, with_overrides
 from rnnscope.presets.catalog import PRESETS
 
@@ -15,7 +17,16 @@ SMALL = {
     "Rossler": ["task.duration=20"],
     "Lorenz96": ["task.duration=8"],
     "MackeyGlass": ["task.duration=300"],
+    "FramesRandom": ["task.num_sequences=40", "task.image_size=4", "task.num_steps=2"],
+    "FramesMotion": ["task.num_train=24", "task.num_validation=8", "task.num_test=16", "task.image_size=6"],
+    "FramesSpeed": ["task.num_train=24", "task.num_validation=9", "task.num_test=15", "task.image_size=6"],
+    "Sinusoids": ["task.num_train=20"],
+    "Complexity": ["task.num_samples=80"],
+    "Pattern": ["task.num_sequences=200", "task.num_further=20"],
+    "TriggerAction": ["task.num_sequences=120"],
 }
+
+FROM_FILES = ("table", "labelled", "labelled-quick", "frames")  # they need a file of one's own
 
 
 def emulation(experiment: rs.Experiment, name: str) -> list[str]:
@@ -37,8 +48,18 @@ def emulation(experiment: rs.Experiment, name: str) -> list[str]:
     return changes + [f"analyses.reverse_engineering.{k}={v}" for k, v in small.items()]
 
 
+def short(where: str, trainer: TrainerSpec) -> list[str]:
+    """One epoch, or two steps."""
+    return [f"{where}.epochs=1"] if "epochs" in type(trainer).model_fields else [f"{where}.iterations=2"]
+
+
 def dynamics(name: str) -> list[str]:
     """The analyses, small, for one preset of each kind: closed loop, closed loop with covariates and differences, held input."""
+    if name == "frames-motion-quick":
+        fields = ("saliency.num_sequences", "saliency.num_steps", "saliency.num_examples", "state_space.num_sequences")
+        return [f"analyses.{field}=4" for field in fields]
+    if name.startswith("complexity"):
+        return []
     if name not in ("sine-quick", "driven-oscillator-best", "flip-flop-quick"):
         return ["analyses={}"]
     small = {
@@ -51,21 +72,39 @@ def dynamics(name: str) -> list[str]:
     return [f"analyses.{one}.{key}={value}" for one, fields in small.items() for key, value in fields.items()]
 
 
-@pytest.mark.parametrize("name", [n for n in PRESETS if n != "table"])
+@pytest.mark.parametrize("name", [n for n in PRESETS if n not in FROM_FILES])
 def test_every_preset_runs_small_and_leaves_a_report_with_a_verdict(name, tmp_path):
     experiment = preset(name)
     task = type(experiment.task).__name__
     if task == "HiddenMarkov":
         changes = emulation(experiment, name)
+    elif task in ("Characters", "Text"):
+        sizes = {"num_characters": 100, "window": 8} if task == "Characters" else {"most_characters": 2000, "window": 8}
+        changes = ["num_seeds=1", "trainer.epochs=1", *(f"task.{k}={v}" for k, v in sizes.items())]
+        changes += ["evaluation.sample_length=20", "evaluation.order=3", "trainer.epoch_steps=0"]
     elif task == "FlipFlop":
         sizes = {"num_train": 20, "num_validation": 6, "num_test": 10, "num_long": 4, "num_steps": 10}
         changes = ["num_seeds=1", "trainer.epochs=1", *(f"task.{k}={v}" for k, v in sizes.items())]
+    elif type(experiment.evaluation).__name__ == "Classification":
+        changes = ["num_seeds=1", *short("trainer", experiment.trainer), "evaluation.permutations=99"]
+    elif task in ("Sinusoids", "SineShift"):
+        sizes = {"num_validation": 4, "num_test": 9, "num_queries": 5, "num_points": 11}
+        changes = ["num_seeds=1", *short("trainer", experiment.trainer), *(f"task.{k}={v}" for k, v in sizes.items())]
+    elif task == "Emergence":
+        changes = ["task.num_draws=60", "evaluation.noise_sets=3"]
+    elif task == "PlantedAnomalies":
+        sizes = {"num_anomalies": 2, "period": 20, "train_until": 400, "num_steps": 800, "window": 30}
+        changes = ["evaluation.shifts=3", *(f"task.{k}={v}" for k, v in sizes.items())]
     else:
         changes = ["num_seeds=1", "trainer.epochs=1", "evaluation.lead_times=5", "evaluation.closed_loop_steps=20"]
     if task == "DrivenOscillator":
         changes += ["task.duration=20", *(["task.num_unseen=2"] if experiment.task.num_unseen else []), "task.stride=5"]
     changes += SMALL.get(task, [])
-    changes += [f"models.{model}.hidden_size=4" for model in experiment.models]
+    changes += [
+        f"models.{n}.hidden_size=4" for n, model in experiment.models.items() if "hidden_size" in type(model).model_fields
+    ]
+    if task != "HiddenMarkov":
+        changes += [change for n, trainer in experiment.trainers.items() for change in short(f"trainers.{n}", trainer)]
     if task != "HiddenMarkov":
         changes += dynamics(name)
     run = rs.run(with_overrides(experiment, changes), out=tmp_path)
@@ -81,3 +120,27 @@ def test_the_table_preset_runs_on_a_file(tmp_path):
     run = rs.run("table", out=tmp_path, only=["gru"], set=[f"task.path={file}", "trainer.epochs=1", "task.window=24"])
     assert run.status == "done"
     assert len(run.forecast(7)) == 7
+
+
+@pytest.mark.parametrize("name", ["labelled", "labelled-quick"])
+def test_the_labelled_presets_run_on_a_file(name, tmp_path):
+    file = tmp_path / "sequences.ts"
+    rows = [",".join(str((i * t) % 7 + 3 * (i % 2)) for t in range(9)) + f":{'ab'[i % 2]}" for i in range(1, 25)]
+    file.write_text("@univariate true\n@equalLength true\n@classLabel true a b\n@data\n" + "\n".join(rows) + "\n")
+    small = ["trainer.epochs=1", "models.gru.hidden_size=4", "analyses.evidence.num_steps=2", "evaluation.permutations=9"]
+    run = rs.run(name, out=tmp_path, set=[f"task.path={file}", *small])
+    assert run.status == "done"
+    assert run.verdict
+    assert len(run.classify(file)) == 24
+
+
+def test_the_frames_preset_runs_on_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", frames=rng.integers(0, 256, (24, 3, 1, 5, 4)), labels=np.array(["up", "down"] * 12))
+    small = ["trainer.epochs=1", "analyses={}", "evaluation.permutations=9"]
+    run = rs.run("frames", out=tmp_path, set=[f"task.path={tmp_path / 'own.npz'}", *small])
+    assert run.status == "done"
+    assert set(run.metrics["models"]) == {"cnn-lstm", "shuffled-frames", "single-frame"}
+    np.savez(tmp_path / "new.npz", frames=rng.integers(0, 256, (5, 3, 1, 5, 4)))
+    assert set(run.classify(tmp_path / "new.npz")["label"]) <= {"up", "down"}
+    assert len(run.classify(tmp_path / "own.npz")["actual"]) == 24

@@ -24,15 +24,27 @@ INPUTS, OUTPUTS, STEPS, BATCH = 3, 2, 8, 4
 CHOICES = {"nonlinearity": ("tanh", "relu"), "num_layers": (1, 2), "skip": (0, 3), "bias": (True, False)}
 
 
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def is_network(cls: type[ModelSpec], fields: dict[str, int]) -> bool:
+    """Whether what a spec builds is itself a system; the other models are held to tests/contracts/test_models.py."""
+    try:
+        return isinstance(cls(**fields).build(Signature(INPUTS, OUTPUTS), generator()), rs.DynamicalSystem)
+    except rs.RnnscopeError:  # it needs images, or a file of weights
+        return False
+
+
 def specs() -> dict[str, ModelSpec]:
-    """Every registered model with every combination of its fields in CHOICES."""
+    """Every registered network with every combination of its fields in CHOICES."""
     found: dict[str, ModelSpec] = {}
     for kind in MODELS:
-        if kind == "weights":
-            continue  # what it builds depends on a file: tests/models/test_state_dict.py
         cls = resolve("model", kind)
         fields = {name: values for name, values in CHOICES.items() if name in cls.model_fields}
         size = {"hidden_size": 5} if "hidden_size" in cls.model_fields else {}
+        if not is_network(cls, size):
+            continue
         for values in itertools.product(*fields.values()):
             label = "-".join([kind, *(f"{name}-{value}" for name, value in zip(fields, values, strict=True))])
             found[label] = cls(**size, **dict(zip(fields, values, strict=True)))
@@ -40,11 +52,14 @@ def specs() -> dict[str, ModelSpec]:
 
 
 SPECS = specs()
+assert {"elman-nonlinearity-tanh-num_layers-1-skip-0-bias-True"} <= SPECS.keys()
 NETWORKS = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+# an embedding reads symbols; its closed loop is sampling
+LOOPS = pytest.mark.parametrize(
+    "spec",
+    [s for n, s in SPECS.items() if not n.startswith("embedding")],
+    ids=[n for n in SPECS if not n.startswith("embedding")],
+)
 
 
 def drawn(*shape: int, seed: int = 1, dtype: torch.dtype = DOUBLE) -> Tensor:
@@ -83,6 +98,14 @@ def driven_map(seed: int) -> rs.System:
     )
 
 
+def frame_network(seed: int) -> rs.DynamicalSystem:
+    """Convolutions before a recurrent network; its input is a flattened frame."""
+    signature = Signature(2 * 2 * 3, OUTPUTS, frame=(2, 2, 3))
+    model = rs.CNNRNN(conv_channels=(3, 2), hidden_size=4).build(signature, generator(seed)).double().eval()
+    (system,) = model.systems().values()
+    return system
+
+
 def gated(seed: int) -> rs.DynamicalSystem:
     return built(rs.GRU(hidden_size=5, num_layers=2, skip=2), seed=seed)
 
@@ -92,6 +115,7 @@ WRAPPED: dict[str, Callable[[int], rs.DynamicalSystem]] = {
     "System, linear": lambda seed: linear_map(0.5 * drawn(3, 3, seed=seed), drawn(3, 2, seed=seed + 1)),
     "System, autonomous": lambda seed: logistic(),
     "HoldInput": lambda seed: rs.hold_input(gated(seed), drawn(INPUTS, seed=seed)),
+    "FrameSystem": lambda seed: frame_network(seed),
     "HoldInput of System": lambda seed: rs.hold_input(driven_map(seed), drawn(INPUTS, seed=seed)),
     "ClosedLoop": lambda seed: rs.close_loop(gated(seed), forgetting(0)),
     "ClosedLoop, exogenous": lambda seed: rs.close_loop(gated(seed), forgetting(1)),
@@ -284,13 +308,6 @@ def test_running_leaves_global_random_states_alone(make: Callable[[int], rs.Dyna
     assert global_states() == before
 
 
-@pytest.mark.parametrize("kind", [k for k in MODELS if k != "weights"])
-def test_building_leaves_global_random_states_alone(kind: str) -> None:
-    before = global_states()
-    resolve("model", kind)().build(Signature(INPUTS, OUTPUTS), generator())
-    assert global_states() == before
-
-
 def test_wrong_shapes_are_refused_with_the_right_ones(unchecked: None) -> None:
     system = gated(0)
     for inputs in (torch.zeros(2, 3), torch.zeros(2, 0, INPUTS), torch.zeros(2, 3, INPUTS + 1)):
@@ -359,7 +376,7 @@ def test_forward_is_the_rollout_from_the_initial_state(spec: ModelSpec) -> None:
 FEEDBACKS = (forgetting(0), forgetting(1), integrating(0), integrating(2))
 
 
-@NETWORKS
+@LOOPS
 @DTYPES
 @pytest.mark.parametrize("batch", [1, BATCH])  # one stream is compiled, many are batched
 def test_fast_closed_loop_is_the_generic_loop(spec: ModelSpec, dtype: torch.dtype, batch: int) -> None:
@@ -378,7 +395,7 @@ def test_fast_closed_loop_is_the_generic_loop(spec: ModelSpec, dtype: torch.dtyp
         assert all(torch.equal(now, then) for now, then in zip(arguments, kept, strict=True))
 
 
-@NETWORKS
+@LOOPS
 @pytest.mark.parametrize("batch", [1, BATCH])
 def test_fast_closed_loop_ends_where_one_can_go_on(spec: ModelSpec, batch: int) -> None:
     system = built(spec)

@@ -201,6 +201,13 @@ def test_its_figure_is_drawn_with_the_closed_form_and_the_degrees(kind):
     assert (b"degree" in drawn) is (kind == "nonlinear")
 
 
+def test_many_inputs_are_drawn_without_a_name_each():
+    found = memory_capacity(system_of(*gaussian(12, 0.5, 0, inputs=9)), max_lag=2, num_steps=500)
+    drawn = render(capacity_figure(found).canvas, "svg")
+    assert b"each of 9 inputs" in drawn
+    assert b"input 9<" not in drawn
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

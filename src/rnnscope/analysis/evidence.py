@@ -180,10 +180,10 @@ def _statements(found: dict[str, float], part: str) -> Iterator[str]:
     p = found["changed_p"]
     if p >= CLEAR:
         word = f"no clear difference (p = {p:.2g})"
-    elif most >= 0.5:
+    elif most > 0.5:
         word = f"most decisions rest on these steps ({_p(p)})"
     else:
-        word = f"these steps matter more than others, but most decisions stand without them ({_p(p)})"
+        word = f"these steps matter more than others, but half of the decisions or more stand without them ({_p(p)})"
     yield (
         f"With the {share} of steps that have most evidence set to the baseline, {100 * most:.0f} % of the decisions change; "
         f"with as many random steps, {100 * random:.0f} %: {word}."

@@ -43,7 +43,10 @@ def boundary(arrays: dict[str, np.ndarray], data: LabelledData) -> Figure:
         )
     box = np.array([features.min(0), features.max(0)])
     own = arrays["coefficients"]
-    _line(panel, own[1:], -own[0], box, color=INK, lw=1.8, label="fitted: even odds")
+    corners = np.array([[x, y] for x in box[:, 0] for y in box[:, 1]])
+    inside = np.ptp(np.sign(own[0] + corners @ own[1:])) > 0
+    if inside:
+        _line(panel, own[1:], -own[0], box, color=INK, lw=1.8, label="fitted: even odds")
     if len(arrays["boundary"]):
         _line(panel, arrays["boundary"][:-1], arrays["boundary"][-1], box, color=COLOURS[2], lw=1.8, ls="--", label="true")
     margin = 0.03 * (box[1] - box[0])
@@ -52,7 +55,11 @@ def boundary(arrays: dict[str, np.ndarray], data: LabelledData) -> Figure:
     panel.set_ylim(box[0, 1] - margin[1], box[1, 1] + margin[1])
     figure.colorbar(dots, ax=panel, label=f"predicted probability of '{plain(data.class_names[1])}'")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper left", ncols=4)
-    caption = "Test samples by their features, coloured by predicted probability, with the fitted boundary and the true one."
+    lines = [name for name, there in (("the fitted", inside), ("the true", len(arrays["boundary"]))) if there]
+    caption = "Test samples by their features, coloured by predicted probability"
+    caption += f", with {' and '.join(lines)} boundary." if lines else "."
+    if not inside:
+        caption += " The fitted boundary (even odds) lies outside: all samples get the same decision."
     return Figure("boundary", caption, figure)
 
 

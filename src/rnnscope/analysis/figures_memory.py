@@ -13,6 +13,8 @@ from rnnscope.dynamics.memory_capacity import MemoryCapacity
 from rnnscope.dynamics.sensitivity import Sensitivity
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, small_legend, style, thin
 
+MOST_NAMED = 8  # inputs with a line of their own in the legend
+
 
 def _positive(values: np.ndarray) -> np.ndarray:
     """Zeros, which a logarithmic axis cannot show, as gaps."""
@@ -117,12 +119,19 @@ def capacity_figure(found: MemoryCapacity, closed_form: Float[np.ndarray, "L X"]
     with style():
         canvas, grid = new_figure(1, 2 if several else 1, 9.8 if several else 6.8, 3.8)
         left = grid[0] if several else grid
+        count = found.capacities.shape[1]
         for number, values in enumerate(found.capacities.T):
-            label = "measured" if found.capacities.shape[1] == 1 else f"input {number + 1}"
-            left.plot(lags, values, "o-", color=colour(number), ms=3, label=label)
+            if count > MOST_NAMED:
+                label = None if number else f"each of {count} inputs"
+                left.plot(lags, values, color=COLOURS[0], lw=0.6, alpha=0.5, label=label)
+            else:
+                label = "measured" if count == 1 else f"input {number + 1}"
+                left.plot(lags, values, "o-", color=colour(number), ms=3, label=label)
             if closed_form is not None:
                 own = "closed form" if number == 0 else None
                 left.plot(lags, closed_form[: len(lags), number], "--", color=INK, lw=1.0, label=own)
+        if count > MOST_NAMED:
+            left.plot(lags, np.median(found.capacities, 1), "o-", color=COLOURS[1], ms=3, label="their median")
         left.axhline(found.threshold, color=MUTED, lw=1.0, ls=":", label="threshold")
         reach = np.flatnonzero(found.significant.any(1))
         left.set(xlabel="lag in steps", ylabel="r²", xlim=(-0.5, min(lags[-1], (reach[-1] if len(reach) else 0) * 1.3 + 5)))

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from rnnscope.core.interfaces import Figure
 from rnnscope.dynamics.components import PrincipalComponents
@@ -67,10 +68,12 @@ def units_figure(found: Trajectories, most: int) -> Figure:
         upper.set(ylabel="state variable", yticks=range(0, len(order), max(1, len(order) // 8)))
         upper.set_yticklabels([str(int(order[i])) for i in range(0, len(order), max(1, len(order) // 8))])
         upper.grid(visible=False)
+        upper.xaxis.set_major_locator(MaxNLocator(integer=True))
         canvas.colorbar(image, ax=upper, pad=0.01, fraction=0.03, label="state")
         for number in range(min(LINES, len(order))):
             lower.plot(path[:, number], color=COLOURS[number], lw=1, label=str(int(order[number])))
         lower.set(xlabel="step", ylabel="state", xlim=(-0.5, len(path) - 0.5))
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         lower.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, title="variable", title_fontsize=8)
     caption = f"{_which(len(order), found.states.shape[2])} over the first sequence, numbered from 0{_as_lines(len(order))}."
     return Figure("units", caption, canvas, wide=False)

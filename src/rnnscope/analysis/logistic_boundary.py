@@ -19,7 +19,8 @@ from rnnscope.core.spec import Positive
 from rnnscope.numerics.logistic import LogisticFit, fit_logistic, log_loss, separable, with_constant
 
 TEN_TO_NINETY = 2 * math.log(9)  # log odds between probabilities of 10 % and 90 %
-FAR = 0.01  # nats of mean loss above the optimum: training stopped before it
+DIP = 0.02  # of accuracy, below which a fall is not worth a word
+FAR = 1e-3  # nats of mean loss above the optimum: training stopped before it
 
 
 class LogisticBoundary(AnalysisSpec):
@@ -182,10 +183,12 @@ def sharpness_statements(
     if "gain_loss" in history and len(history["gain_loss"]) >= 50:
         fastest = {key: fastest_tenth(history[f"gain_{key}"]) for key in ("loss", "accuracy")}
         sharper = fastest["accuracy"] > 1.5 * fastest["loss"]
+        dips = history["accuracy_by_epoch"].min() < history["accuracy_by_epoch"][0] - DIP
         found.append(
             f"During training, the fastest tenth (on a logarithmic scale of epochs) brings {100 * fastest['accuracy']:.0f} % of the "
             f"whole gain in accuracy and {100 * fastest['loss']:.0f} % of that in log-loss (validation part): accuracy "
-            + ("jumps where the log-loss improves smoothly." if sharper else "is here no sharper than the log-loss.")
+            + ("changes more abruptly than the log-loss" if sharper else "is here no sharper than the log-loss")
+            + (", and first falls below where it began." if dips else ".")
         )
     return found
 

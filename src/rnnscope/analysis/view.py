@@ -90,7 +90,9 @@ def _first(model: SequenceModel) -> tuple[str, DynamicalSystem]:
     """The model's recurrent system; of several (two directions) the first, and how to say so."""
     systems = model.systems()
     if not systems:
-        raise ConfigError("a model without recurrence", "a recurrent system inside", "choose another model, or another analysis")
+        raise ConfigError(
+            "a model without recurrence", "a recurrent system inside", "choose another model, or another analysis"
+        )
     name, system = next(iter(systems.items()))
     return (f" (its part '{name}' alone)" if len(systems) > 1 else ""), system
 

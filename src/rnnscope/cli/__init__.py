@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from rnnscope.cli.classification import classify
+from rnnscope.cli.detection import detect
 from rnnscope.cli.models import analyze, compare, fit_hmm, forecast, report, sample
 from rnnscope.cli.presets import list_presets, show, show_schema
 from rnnscope.cli.runs import batch, run
@@ -26,6 +28,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "batch": batch,
     "forecast": forecast,
     "sample": sample,
+    "classify": classify,
+    "detect": detect,
     "fit-hmm": fit_hmm,
     "analyze": analyze,
     "compare": compare,

@@ -8,7 +8,7 @@ from rnnscope.core.interfaces import Figure, ModelResult
 from rnnscope.core.labelled import LabelledData, LabelledSet
 from rnnscope.plotting import COLOURS, MUTED, colour, new_figure, plain
 
-MOST_LINES, SHOWN_STEPS, SHOWN_FRAMES = 5, 400, 8
+MOST_LINES, MOST_BARS, SHOWN_STEPS, SHOWN_FRAMES = 5, 8, 400, 8
 COLUMNS = 3
 
 
@@ -20,10 +20,12 @@ def examples(data: LabelledData, name: str, result: ModelResult, count: int) -> 
     rows = -(-len(chosen) // columns)
     figure, axes = new_figure(rows, columns, 10.5, 0.5 + (1.5 if not data.frame else 1.6) * rows)
     panels = np.atleast_1d(axes).ravel()
-    for panel, number in zip(panels, chosen, strict=False):
+    for place, (panel, number) in enumerate(zip(panels, chosen, strict=False)):
         inputs = part.inputs[number].numpy(force=True)
         steps = part.num_steps if part.lengths is None else int(part.lengths[number])
         _draw(panel, inputs[:steps], data)
+        if steps == 1 and place % columns:
+            panel.tick_params(labelleft=inputs.shape[1] > MOST_BARS)  # the names stand in the first column
         _head(panel, part, number, result.arrays["test_probabilities"][number], data)
     for panel in panels[len(chosen) :]:
         panel.set_visible(False)
@@ -61,10 +63,15 @@ def _head(panel: Axes, part: LabelledSet, number: int, probabilities: np.ndarray
 
 
 def _draw(panel: Axes, inputs: np.ndarray, data: LabelledData) -> None:
-    """Frames side by side, a few lines, or a heat map of many features."""
+    """Frames side by side, bars of a single step, a few lines, or a heat map of many features."""
     steps, width = inputs.shape
     if data.frame:
         _frames(panel, inputs, data.frame)
+        return
+    if steps == 1 and width <= MOST_BARS:
+        panel.barh(range(width), inputs[0], 0.6, color=[colour(k) for k in range(width)])
+        panel.set_yticks(range(width), [plain(n) for n in data.input_names])
+        panel.invert_yaxis()
         return
     inputs = inputs[:SHOWN_STEPS]
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -73,7 +80,7 @@ def _draw(panel: Axes, inputs: np.ndarray, data: LabelledData) -> None:
         panel.set_yticks(levels)
     elif width <= MOST_LINES:
         for k in range(width):
-            panel.plot(np.arange(1, len(inputs) + 1), inputs[:, k], color=colour(k), lw=0.9, marker="." if steps == 1 else "")
+            panel.plot(np.arange(1, len(inputs) + 1), inputs[:, k], color=colour(k), lw=0.9)
     else:
         reach = float(np.abs(inputs).max()) or 1.0
         panel.imshow(inputs.T, aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest")

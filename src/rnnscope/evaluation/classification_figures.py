@@ -15,7 +15,7 @@ from rnnscope.numerics.classification_metrics import class_areas, confusion_matr
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, plain, style
 
 SHOWN_MODELS, MOST_CLASSES, MOST_CELLS = 3, 10, 20
-ROOM = 26  # letters below a confusion matrix
+ROOM = 22  # letters below a confusion matrix
 MARKS = ("o", "s", "^", "D", "v", "P")
 QUANTITIES = {"loss": "cross-entropy (nats)", "accuracy": "accuracy", "recall": "macro recall"}
 
@@ -59,14 +59,15 @@ def training(histories: dict[str, list[History]]) -> Figure:
                         style_ = {"color": colour(index), "lw": width, "alpha": fade}
                         panel.plot(history.columns["epoch"], values, label=words and plain(words), **style_)
         panel.set(xlabel="epoch", title=QUANTITIES[quantity])
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if quantity == "loss":
             log_scale(panel, "y")
     if shown:
         handles = np.atleast_1d(axes)[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside upper right", ncols=4)
+    thick = ", thick the validation part" if any(name.startswith("validation_") for name in columns) else ""
     caption = (
-        "Training, every repeat: thin the training part (as it was met, with dropout), thick the validation part. "
+        f"Training, every repeat: thin the training part (as it was met, with dropout){thick}. "
         "Macro recall is the mean over classes of the share decided right."
     )
     return Figure("training", caption, figure, True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.special import gammaln
+from scipy.stats import mannwhitneyu
 
 from rnnscope.core.interfaces import ModelResult, Scores
 from rnnscope.core.labelled import LabelledData
@@ -73,6 +74,11 @@ def independence(result: ModelResult, references: dict[str, ModelResult], data: 
         return [f"the test part has too few sequences ({count}) to tell whether decisions depend on the labels"]
     if p < UNCLEAR:
         return [f"it is not clear whether its decisions depend on the labels (permutation p = {p:.2g}, {count} sequences)"]
+    if ranks(result, data):
+        return [
+            f"its decisions on the test part are independent of the labels (permutation p = {p:.2g}), though its probabilities rank "
+            f"the classes (area under the ROC curve {result.scores['test']['auc']:.3f}): it learned something, but not where to decide"
+        ]
     known = f"; {percent(result.scores['train']['accuracy'])} are right in training" if "train" in result.scores else ""
     seeing = [name for name, r in references.items() if r.scores["test"]["p_independent"] < CLEAR / len(references)]
     if seeing:
@@ -86,6 +92,15 @@ def independence(result: ModelResult, references: dict[str, ModelResult], data: 
         f"there is nothing to learn as far as the {count} test sequences tell: labels are independent of the inputs, "
         f"p = {p:.2g} (permutation test){known}, and what is above chance there was learned by heart"
     ]
+
+
+def ranks(result: ModelResult, data: LabelledData) -> bool:
+    """Whether probabilities of two classes are higher where they should be, by the Mann-Whitney test."""
+    labels = data.tests["test"].labels.numpy(force=True) == 1
+    if len(data.class_names) != 2 or labels.all() or not labels.any():
+        return False
+    score = result.arrays["test_probabilities"][:, 1]
+    return bool(np.ptp(score) > 0 and mannwhitneyu(score[labels], score[~labels], alternative="greater").pvalue < CLEAR)
 
 
 def least_p(data: LabelledData) -> float:

@@ -34,6 +34,7 @@ def model_verdict(
         sentences.append(
             f"{round(worse * len(data.test))} of {len(data.test)} test tasks are worse after {steps[-1]} steps than before the first"
         )
+    sentences += spoiled(result, data, steps)
     if len(repeats) > 1:
         sentences.append(over_repeats(repeats, references, data, steps))
     return ". ".join(sentences) + "."
@@ -59,6 +60,22 @@ def adapted(result: ModelResult, data: FamilyData, steps: tuple[int, ...]) -> st
         return f"From {most} examples, read without any gradient step, mean squared error {interval(errors[0])} on new tasks"
     parts = [f"{interval(errors[s])} after {s} step{'s' if s > 1 else ''}" for s in dict.fromkeys((steps[1], steps[-1]))]
     return f"From {most} examples mean squared error {figure(errors[0].mean())} before any gradient step, {', '.join(parts)}"
+
+
+def spoiled(result: ModelResult, data: FamilyData, steps: tuple[int, ...]) -> list[str]:
+    """Where the same steps on fewer examples leave a mean error no smaller than it was before the first."""
+    found = []
+    for shots in data.shots[:-1]:
+        errors = result.arrays[f"K{shots}_errors"]
+        first, last = errors[0], errors[-1]
+        if not last.mean() <= first.mean():
+            share = f"{int((last > first).sum())} of {len(last)} tasks"
+            found.append(
+                f"From {shots} example{'s' if shots > 1 else ''} it does not gain on average: mean squared error {figure(first.mean())} "
+                f"before and {figure(last.mean())} after {steps[-1]} steps ({share} are worse, the median task ends at "
+                f"{figure(float(np.median(last)))})"
+            )
+    return found
 
 
 def against(result: ModelResult, references: dict[str, ModelResult], rivals: dict[str, ModelResult], data: FamilyData) -> str:

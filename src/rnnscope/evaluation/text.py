@@ -288,10 +288,13 @@ def model_verdict(
         sentences.append(told if right == count else f"{told}, the first wrong one after {run['until_wrong']:.0f}")
     if len(repeats) > 1:
         bits = sorted(r.scores["test"]["bits"] for r in repeats)
-        beaten = sum(clearly(*difference(r, references[rival])) > 0 for r in repeats)
-        sentences.append(
-            f"over {len(repeats)} repeats {bits[0]:.4g} to {bits[-1]:.4g} bits per character, {beaten} of them beat that n-gram"
-        )
+        if own.scores["test"]["accuracy"] == references[rival].scores["test"]["accuracy"] == 1.0:
+            exact = sum(r.scores["test"]["accuracy"] == 1.0 for r in repeats)
+            agreed = f"{exact} of them name every character right"
+        else:
+            beaten = sum(clearly(*difference(r, references[rival])) > 0 for r in repeats)
+            agreed = f"{beaten} of them beat that n-gram"
+        sentences.append(f"over {len(repeats)} repeats {bits[0]:.3g} to {bits[-1]:.3g} bits per character, {agreed}")
     return "; ".join(sentences) + "."
 
 

@@ -17,6 +17,13 @@ _ODE = "rnnscope.presets.differential_equations"
 _REAL = "rnnscope.presets.real_series"
 _HMM = "rnnscope.presets.hidden_markov"
 _MEMORY = "rnnscope.presets.memory"
+_PATTERNS = "rnnscope.presets.patterns"
+_LABELLED = "rnnscope.presets.labelled"
+_FRAMES = "rnnscope.presets.frames"
+_TEXT = "rnnscope.presets.text"
+_SINES = "rnnscope.presets.sinusoids"
+_COMPLEXITY = "rnnscope.presets.complexity"
+_DETECTION = "rnnscope.presets.detection"
 
 PRESETS: dict[str, Preset] = {
     "sunspots": Preset(
@@ -35,6 +42,12 @@ PRESETS: dict[str, Preset] = {
     "cosine": Preset(f"{_OSC}:cosine", "Noisy cosine: Elman, LSTM and GRU side by side", "A1-A6"),
     "combined": Preset(f"{_OSC}:combined", "sin t + 0.5 sin 2t with noise: Elman, LSTM and GRU side by side", "A1-A6"),
     "damped": Preset(f"{_OSC}:damped", "exp(-t/10) sin t with noise: the test part is smaller than the training part", "A1-A6"),
+    "gru-regression": Preset(
+        f"{_OSC}:gru_regression", "Regression of a noisy sine by a GRU: one step, many steps, closed loop", "A, B"
+    ),
+    "gru-regression-quick": Preset(
+        f"{_OSC}:gru_regression_quick", "Regression of a noisy sine by a GRU: the same in a quarter of a minute", "A, B"
+    ),
     "sine-small": Preset(
         f"{_OSC}:sine_small", "A simple RNN of 16 units on 500 points of a sine, with a validation part", "A9"
     ),
@@ -142,4 +155,126 @@ PRESETS: dict[str, Preset] = {
     "flip-flop-gru": Preset(f"{_MEMORY}:flip_flop_gru", "Three bits to remember: a GRU of 64 units", "I"),
     "flip-flop-lstm": Preset(f"{_MEMORY}:flip_flop_lstm", "Three bits to remember: an LSTM of 64 units", "I"),
     "flip-flop-quick": Preset(f"{_MEMORY}:flip_flop_quick", "Three bits to remember: a GRU of 16 units, in half a minute", "I"),
+    "frames": Preset(f"{_FRAMES}:frames", "Your own labelled image sequences: --set task.path=frames.npz", "D1, D2"),
+    "frames-random": Preset(
+        f"{_FRAMES}:frames_random",
+        "Images of random pixels with random labels: learned by heart, and chance elsewhere",
+        "D1, D2",
+    ),
+    "frames-random-quick": Preset(
+        f"{_FRAMES}:frames_random_quick",
+        "Small images of random pixels with random labels: learned by heart, and chance elsewhere",
+        "D1, D2",
+    ),
+    "frames-motion": Preset(
+        f"{_FRAMES}:frames_motion",
+        "In which of four directions does a shape move? Beside controls that see no motion",
+        "D1, D2",
+    ),
+    "frames-motion-quick": Preset(
+        f"{_FRAMES}:frames_motion_quick", "In which direction does a shape move? Small images, in half a minute", "D1, D2"
+    ),
+    "frames-speed": Preset(
+        f"{_FRAMES}:frames_speed", "How fast does a shape move? Beside controls that see no motion", "D1, D2"
+    ),
+    "frames-speed-quick": Preset(
+        f"{_FRAMES}:frames_speed_quick", "How fast does a shape move? Small images, in half a minute", "D1, D2"
+    ),
+    "complexity": Preset(
+        f"{_COMPLEXITY}:complexity",
+        "Does a phenomenon emerge? Logistic regression by plain gradient descent, as usually done",
+        "E1",
+    ),
+    "complexity-quick": Preset(f"{_COMPLEXITY}:complexity_quick", "The same with 200 epochs", "E1"),
+    "complexity-best": Preset(
+        f"{_COMPLEXITY}:complexity_best", "The same on standardised features, beside the optimum by Newton's method", "E1"
+    ),
+    "complexity-best-quick": Preset(f"{_COMPLEXITY}:complexity_best_quick", "Newton's method alone: separation noticed", "E1"),
+    "complexity-smooth": Preset(
+        f"{_COMPLEXITY}:complexity_smooth", "Emergence across a smooth threshold: what jumps is the metric", "E1"
+    ),
+    "complexity-smooth-quick": Preset(f"{_COMPLEXITY}:complexity_smooth_quick", "The same on fewer samples", "E1"),
+    "sine-transfer": Preset(f"{_SINES}:transfer", "One sine wave learned, another phase asked for: it does not transfer", "F1"),
+    "sine-transfer-quick": Preset(f"{_SINES}:transfer_quick", "The same with 300 epochs", "F1"),
+    "sine-transfer-best": Preset(
+        f"{_SINES}:transfer_best", "The same transfer by a start that was trained for adaptation (MAML)", "F1"
+    ),
+    "sine-transfer-best-quick": Preset(f"{_SINES}:transfer_best_quick", "The same in seconds", "F1"),
+    "sine-maml": Preset(f"{_SINES}:maml", "Learning to learn sine waves from ten points: MAML, Finn's protocol", "F2"),
+    "sine-maml-quick": Preset(f"{_SINES}:maml_quick", "MAML on sine waves in seconds, one inner step", "F2"),
+    "sine-anil": Preset(f"{_SINES}:anil", "MAML on sine waves in which only the last layer adapts", "F2"),
+    "sine-anil-quick": Preset(f"{_SINES}:anil_quick", "The same in seconds", "F2"),
+    "sine-reptile": Preset(f"{_SINES}:reptile", "Reptile on sine waves: no second derivative", "F2"),
+    "sine-reptile-quick": Preset(f"{_SINES}:reptile_quick", "The same in seconds", "F2"),
+    "sine-in-context": Preset(
+        f"{_SINES}:in_context", "An LSTM that learns a sine wave in its state, with no gradient step", "F2"
+    ),
+    "sine-in-context-quick": Preset(f"{_SINES}:in_context_quick", "The same with a smaller LSTM and fewer waves", "F2"),
+    "characters": Preset(f"{_TEXT}:characters", "The string abcabc…: an Elman network of 16 units learns to continue it", "C1"),
+    "characters-quick": Preset(f"{_TEXT}:characters_quick", "The string abcabc… in seconds", "C1"),
+    "characters-abac": Preset(
+        f"{_TEXT}:characters_abac", "abacabac…: what follows an a needs memory; the network as an automaton", "C1"
+    ),
+    "characters-abac-quick": Preset(
+        f"{_TEXT}:characters_abac_quick", "abacabac… in seconds: what follows an a needs memory", "C1"
+    ),
+    "characters-hello": Preset(f"{_TEXT}:characters_hello", "hello world hello world …: letters in several roles", "C1"),
+    "characters-hello-quick": Preset(f"{_TEXT}:characters_hello_quick", "hello world … in seconds", "C1"),
+    "text": Preset(f"{_TEXT}:text", "Any text file, with an LSTM of 256 units: --set task.path=book.txt", "C2"),
+    "text-quick": Preset(f"{_TEXT}:text_quick", "Text in half a minute: an LSTM of 64 units, 100,000 characters", "C2"),
+    "emergence": Preset(
+        f"{_DETECTION}:emergence", "1000 random draws, mean ± 3σ: does anything emerge, or is it what chance predicts?", "G1"
+    ),
+    "emergence-quick": Preset(f"{_DETECTION}:emergence_quick", "The same with 300 draws", "G1"),
+    "emergence-best": Preset(
+        f"{_DETECTION}:emergence_best",
+        "The same as it should be asked: a robust scale, and false discoveries held to 5 %",
+        "G1",
+    ),
+    "anomalies": Preset(
+        f"{_DETECTION}:anomalies", "Planted anomalies in a seasonal series: a GRU's errors beside classical detectors", "G1"
+    ),
+    "anomalies-quick": Preset(f"{_DETECTION}:anomalies_quick", "The same with five anomalies and ten epochs", "G1"),
+    "labelled": Preset(
+        f"{_LABELLED}:labelled", "Your own labelled sequences: --set task.path=TRAIN.ts --set task.test_path=TEST.ts", "B5"
+    ),
+    "labelled-quick": Preset(
+        f"{_LABELLED}:labelled_quick", "Your own labelled sequences, a small network in half a minute: --set task.path=…", "B5"
+    ),
+    "pattern": Preset(
+        f"{_PATTERNS}:pattern", "Does 1 1 0 occur in 20 binary steps? Balanced, tested up to 200 steps", "B1, B2"
+    ),
+    "pattern-quick": Preset(
+        f"{_PATTERNS}:pattern_quick", "Does 1 1 0 occur in 20 binary steps? A small LSTM in seconds", "B1, B2"
+    ),
+    "pattern-unbalanced": Preset(
+        f"{_PATTERNS}:pattern_unbalanced", "The same as usually generated: 98.6 % of the sequences hold the pattern", "B1, B2"
+    ),
+    "pattern-unbalanced-quick": Preset(
+        f"{_PATTERNS}:pattern_unbalanced_quick",
+        "The unbalanced pattern task in seconds: it ends at the majority class",
+        "B1, B2",
+    ),
+    "pattern-unbalanced-best": Preset(
+        f"{_PATTERNS}:pattern_unbalanced_best",
+        "The unbalanced generator with weighted classes and ten times the sequences",
+        "B1, B4",
+    ),
+    "trigger-action": Preset(
+        f"{_PATTERNS}:trigger_action",
+        "Does an action follow a trigger in time? Five kinds of decoys, bidirectional LSTM",
+        "B3, B4",
+    ),
+    "trigger-action-quick": Preset(
+        f"{_PATTERNS}:trigger_action_quick", "Trigger and action with decoys: one small bidirectional layer", "B3"
+    ),
+    "trigger-action-reading": Preset(
+        f"{_PATTERNS}:trigger_action_reading", "Both final states of a bidirectional LSTM against outputs[:, -1]", "B3"
+    ),
+    "trigger-action-easy": Preset(
+        f"{_PATTERNS}:trigger_action_easy", "The original without decoys: any value above 0.5 gives it away", "B3"
+    ),
+    "trigger-action-easy-quick": Preset(
+        f"{_PATTERNS}:trigger_action_easy_quick", "The same without decoys: one small bidirectional layer", "B3"
+    ),
 }

@@ -70,7 +70,7 @@ def complexity_smooth_quick() -> Experiment:
 
 
 def _smooth(num_samples: int, epochs: int) -> Experiment:
-    # raw features and even odds at the start: the boundary enters the samples' range late, so that accuracy stays at that of
-    # the majority class while the log-loss falls from the first epoch on
+    # raw features and even odds at the start: the log-loss falls from the first epoch on, while accuracy stays at that of the
+    # majority class for some twenty epochs, falls below it, and then rises
     found = _experiment(Complexity(smooth=1.0, num_samples=num_samples), _descent(epochs, 0.05))
     return found.but(models={"logistic": Logistic(initial_scale=0.0)})

@@ -84,3 +84,31 @@ def sine_small() -> Experiment:
         analyses=forecaster(),
         evaluation=Forecasting(closed_loop=("window", "stream")),
     )
+
+
+def gru_regression() -> Experiment:
+    """Regression of a noisy sine by a GRU, taught in two ways: on the next value alone, and on its own free runs."""
+    return Experiment(
+        # windows of a period and a half: half of it is read, the other half can be run freely
+        task=Oscillation(signal="sine", window=100),
+        models={"one-step": GRU(hidden_size=32, num_layers=1), "multi-step": GRU(hidden_size=32, num_layers=1)},
+        trainer=BPTT(epochs=60, learning_rate=3e-3, schedule="cosine"),
+        trainers={
+            # the loss is that of a forecast of 50 steps in which the network reads its own outputs
+            "multi-step": BPTT(epochs=60, learning_rate=3e-3, schedule="cosine", free_run=50, count="all", burn_in=49)
+        },
+        analyses=forecaster(),
+        # both ways of going on: the carried state and the window that is read again
+        evaluation=Forecasting(closed_loop=("stream", "window")),
+    )
+
+
+def gru_regression_quick() -> Experiment:
+    """`gru_regression` in a quarter of a minute."""
+    base = gru_regression()
+    short = {"epochs": 10, "learning_rate": 1e-2}
+    return base.but(
+        models={name: GRU(hidden_size=16, num_layers=1) for name in base.models},
+        trainer=base.trainer.but(**short),
+        trainers={name: trainer.but(**short) for name, trainer in base.trainers.items()},
+    )

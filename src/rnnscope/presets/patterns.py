@@ -130,7 +130,6 @@ def trigger_action_easy() -> Experiment:
     return _trigger_action(
         {"bilstm": _bilstm(128, 2, 0.4)},
         TriggerAction(decoys=False),
-        # it is at 100 % after two or three of them
         BPTT(epochs=10, batch_size=64, learning_rate=1e-3),
     )
 
