@@ -102,15 +102,19 @@ def histogram(data: MarkedData, results: dict[str, ModelResult], chosen: str) ->
         top.plot(values[flags], np.full(flags.sum(), 1.5), "v", color=ALARM, ms=7, label=f"flagged by {plain(chosen)}")
     top.set_ylabel("draws per bin")
     legend_above(top, 4)
+    low, high = top.get_xlim()
     for row, result in enumerate(results.values()):
         own = result.scores["test"]
         ends = [own.get("lower", values.min()), own.get("upper", values.max())]
+        low, high = min(low, ends[0]), max(high, ends[1])
         below.plot(ends, [row, row], color=colour(row), lw=2)
         flagged = values[result.arrays["alarms"]]
         below.plot(flagged, np.full(len(flagged), row), "v", color=ALARM, ms=5)
     below.set(yticks=range(len(results)), yticklabels=[plain(n) for n in results], xlabel=plain(data.series.names[0]))
     below.set_ylim(len(results) - 0.5, -0.5)
-    below.set_xlim(top.get_xlim())
+    margin = 0.02 * (high - low)
+    for panel in axes:
+        panel.set_xlim(low - margin, high + margin)
     caption = (
         "Above: all values in 50 bins, the bounds beyond which a value counts as emergent (dashed), and the values beyond them "
         "(triangles). Below: what each method takes for normal (bar) and flags (triangles)."
