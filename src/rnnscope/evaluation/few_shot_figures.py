@@ -93,7 +93,7 @@ def by_steps(data: FamilyData, references: dict[str, ModelResult], results: dict
         for index, (name, result) in enumerate(references.items()):
             if name != ORACLE or result.arrays[key][-1].mean() > SMALLEST:
                 _with_band(panel, result.arrays[key], longest, color=MUTED, ls=DASHES[index % 4], label=LABELS[name])
-        panel.set(title=f"{shots} examples", xlabel="gradient steps")
+        panel.set(title=f"{shots} example{'s' if shots != 1 else ''}", xlabel="gradient steps")
         log_scale(panel, "y")
         panel.set_xticks(range(0, longest, max(1, longest // 5)))
     first = np.atleast_1d(axes)
@@ -130,6 +130,7 @@ def by_shots(
         shade = COLOURS[7] if name == ORACLE else MUTED
         _shots(panel, numbers, result, color=shade, ls=DASHES[index % 4], label=LABELS[name])
     panel.set(xlabel="examples of the task", ylabel="mean squared error")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     log_scale(panel, "y")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -181,8 +182,15 @@ def training(histories: dict[str, list[History]]) -> Figure:
                 if key in history.columns:
                     values = history.columns[key]
                     shown = np.isfinite(values)
-                    panel.plot(history.columns["epoch"][shown], values[shown], label=label if not repeat else None, **line)
-        panel.set(title=plain(name), xlabel="record of the history")
+                    alone = "o" if shown.sum() == 1 else ""  # a line needs two points
+                    panel.plot(
+                        history.columns["epoch"][shown],
+                        values[shown],
+                        marker=alone,
+                        label=label if not repeat else None,
+                        **line,
+                    )
+        panel.set(title=plain(name), xlabel="epoch, or record of so many outer steps")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         log_scale(panel, "y")
         panel.legend(fontsize=7)
