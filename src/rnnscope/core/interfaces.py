@@ -258,11 +258,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table in a report: key of the rows' values, heading, and whether "low" or "high" is better ("" neither)."""
+    """A column of a table in a report: key of the rows' values, heading, and whether "low" or "high" is better ("" neither).
+
+    `letters`: its values are strings to be read letter by letter: all letters equally wide, lines broken where they are long.
+    """
 
     key: str
     label: str
     better: Literal["low", "high", ""] = ""
+    letters: bool = False
 
 
 @dataclass(frozen=True)

@@ -248,7 +248,7 @@ def example_table(best: ModelResult, data: TextData) -> Table:
         "wrong": wrong,
     }
     rows = tuple(Row(name, "", {"string": line}) for name, line in lines.items())
-    return Table(f"The first {len(target)} characters of the test part", (Column("string", "characters"),), rows)
+    return Table(f"The first {len(target)} characters of the test part", (Column("string", "characters", letters=True),), rows)
 
 
 def memory_note(memory: int | None, data: TextData) -> tuple[str, ...]:
