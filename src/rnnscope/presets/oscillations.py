@@ -89,7 +89,7 @@ def sine_small() -> Experiment:
 def gru_regression() -> Experiment:
     """Regression of a noisy sine by a GRU, taught in two ways: on the next value alone, and on its own free runs."""
     return Experiment(
-        # windows of a period and a half: half of it is read, the other half can be run freely
+        # windows of half a period (100 of 200 steps): half of them is read, the other half can be run freely
         task=Oscillation(signal="sine", window=100),
         models={"one-step": GRU(hidden_size=32, num_layers=1), "multi-step": GRU(hidden_size=32, num_layers=1)},
         trainer=BPTT(epochs=60, learning_rate=3e-3, schedule="cosine"),
