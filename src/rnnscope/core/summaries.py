@@ -38,6 +38,43 @@ def summarise(repeats: list[dict[str, Scores]]) -> dict[str, Any]:
     return found
 
 
+def entries(results: dict[str, list[ModelResult]], histories: dict[str, list[History]]) -> dict[str, dict[str, Any]]:
+    """What every model's entry of metrics.json begins with: its scores over repeats, and under `training` how training went."""
+    return {
+        name: {**summarise([r.scores for r in rs]), "training": training_summary(histories[name])}
+        for name, rs in results.items()
+    }
+
+
+def best_results(models: dict[str, dict[str, Any]], results: dict[str, list[ModelResult]]) -> dict[str, ModelResult]:
+    """Each model's repeat with the best training score."""
+    return {name: repeats[models[name]["training"]["best_repeat"]] for name, repeats in results.items()}
+
+
+def run_metrics(
+    models: dict[str, dict[str, Any]],
+    references: dict[str, ModelResult],
+    chosen: str | None = None,
+    chosen_by: str = "",
+) -> dict[str, Any]:
+    """What every metrics.json holds: the chosen model and its verdict, the baselines' scores, the models' entries.
+
+    Args:
+        models: finished entries, each with its `verdict`. chosen, chosen_by: which model, and by what in words; the one with the
+            smallest training score, by that score's criterion, when None.
+    """
+    if chosen is None:
+        chosen = min(models, key=lambda n: models[n]["training"]["score"])
+        chosen_by = models[chosen]["training"]["criterion"]
+    return {
+        "verdict": f"{chosen}: {models[chosen]['verdict']}",
+        "chosen_model": chosen,
+        "chosen_by": chosen_by,
+        "baselines": {name: dict(r.scores) for name, r in references.items()},
+        "models": models,
+    }
+
+
 def kept_arrays(references: dict[str, ModelResult], results: dict[str, list[ModelResult]]) -> dict[str, np.ndarray]:
     """The arrays of all references and of every repeat of every model, under <reference>/<name> and <model>/<repeat>/<name>."""
     arrays = {f"{name}/{key}": v for name, r in references.items() for key, v in r.arrays.items()}

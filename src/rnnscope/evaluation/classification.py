@@ -22,7 +22,7 @@ from rnnscope.core.interfaces import (
 from rnnscope.core.labelled import LabelledData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive, PositiveFloat
-from rnnscope.core.summaries import kept_arrays, summarise, training_summary
+from rnnscope.core.summaries import best_results, entries, kept_arrays, run_metrics
 from rnnscope.evaluation.classification_baselines import baseline_answers
 from rnnscope.evaluation.classification_figures import classification_figures
 from rnnscope.evaluation.classification_scores import beats_trivial, label, network_answers, result_of, rows_by_kind
@@ -102,23 +102,15 @@ class Classification(EvaluationSpec):
         histories: dict[str, list[History]],
     ) -> Evaluation:
         assert isinstance(data, LabelledData)
-        models: dict[str, Any] = {}
+        models = entries(results, histories)
         for name, repeats in results.items():
-            entry = summarise([r.scores for r in repeats])
-            entry["training"] = training_summary(histories[name])
+            entry = models[name]
             entry["success_rate"] = sum(beats_trivial(r, references, data) for r in repeats) / len(repeats)
             entry["verdict"] = model_verdict(repeats, entry["training"]["best_repeat"], references, data)
-            models[name] = entry
-        chosen = min(models, key=lambda n: models[n]["training"]["score"])
-        metrics = {
-            "verdict": f"{chosen}: {models[chosen]['verdict']}{other_models(chosen, results, data)}",
-            "chosen_model": chosen,
-            "chosen_by": models[chosen]["training"]["criterion"],
-            "baselines": {name: dict(r.scores) for name, r in references.items()},
-            "models": models,
-            "ceilings": [data.exact] if data.exact in references else [],
-        }
-        best = results[chosen][models[chosen]["training"]["best_repeat"]]
+        metrics = {**run_metrics(models, references), "ceilings": [data.exact] if data.exact in references else []}
+        chosen = metrics["chosen_model"]
+        metrics["verdict"] += other_models(chosen, results, data)
+        best = best_results(models, results)[chosen]
         tables = (*score_tables(metrics, results, data), *kind_tables(metrics, data), report_table(chosen, best, data))
         return Evaluation(metrics, kept_arrays(references, results), tables, headlines(data), NOTES)
 
@@ -131,8 +123,7 @@ class Classification(EvaluationSpec):
         evaluation: Evaluation,
     ) -> Iterator[Figure]:
         assert isinstance(data, LabelledData)
-        models = evaluation.metrics["models"]
-        best = {name: repeats[models[name]["training"]["best_repeat"]] for name, repeats in results.items()}
+        best = best_results(evaluation.metrics["models"], results)
         chosen = evaluation.metrics["chosen_model"]
         yield from classification_figures(data, references, results, histories, best, chosen, self.examples)
 

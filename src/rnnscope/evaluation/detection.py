@@ -1,7 +1,7 @@
 """What stands out of a series, how often chance alone would raise as many alarms, and, with marks, how good the detectors are."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ from rnnscope.core.interfaces import (
 from rnnscope.core.marked_series import MarkedData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative
-from rnnscope.core.summaries import kept_arrays, summarise, training_summary
+from rnnscope.core.summaries import best_results, entries, kept_arrays, run_metrics
 from rnnscope.evaluation.detection_figures import detection_figures
 from rnnscope.evaluation.detection_scores import (
     ONE_LINERS,
@@ -117,23 +117,12 @@ class Detection(EvaluationSpec):
         if chosen not in results:
             raise unknown_name("model in evaluation.chosen", chosen, results)
         reach = vus_buffer(data, self.buffer) if data.series.ordered else 0
-        models: dict[str, Any] = {}
-        bests: dict[str, ModelResult] = {}
-        for name, repeats in results.items():
-            entry: dict[str, Any] = summarise([r.scores for r in repeats])
-            entry["training"] = training_summary(histories[name])
-            bests[name] = repeats[entry["training"]["best_repeat"]]
-            models[name] = entry
+        models = entries(results, histories)
+        bests = best_results(models, results)
         for name, best in bests.items():
             others = {other: r for other, r in bests.items() if other != name}
             models[name]["verdict"] = verdict_of(best, references, others, data, self.control, self.rate, reach)
-        metrics = {
-            "verdict": f"{chosen}: {models[chosen]['verdict']}",
-            "chosen_model": chosen,
-            "chosen_by": "the configuration",
-            "baselines": {name: dict(r.scores) for name, r in references.items()},
-            "models": models,
-        }
+        metrics = run_metrics(models, references, chosen, "the configuration")
         tables = detection_tables(metrics, data, self.control, self.rate, reach)
         return Evaluation(
             metrics, kept_arrays(references, results), tables, HEADLINES, notes(data, self.threshold, self.noise_sets)

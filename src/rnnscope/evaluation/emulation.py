@@ -19,7 +19,7 @@ from rnnscope.core.interfaces import (
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive, PositiveFloat
-from rnnscope.core.summaries import kept_arrays, summarise, training_summary
+from rnnscope.core.summaries import best_results, entries, kept_arrays, run_metrics
 from rnnscope.core.system import only_system
 from rnnscope.evaluation.emulation_figures import emulation_figures
 from rnnscope.evaluation.emulation_scores import (
@@ -161,28 +161,17 @@ class Emulation(EvaluationSpec):
         histories: dict[str, list[History]],
     ) -> Evaluation:
         assert isinstance(data, EmulationData)
-        models: dict[str, Any] = {}
         floor = references[FLOOR].scores["sampled"]
-        for name, repeats in results.items():
-            for result in repeats:
-                for reading in ("sampled", "argmax"):
-                    _relate(result.scores[reading], floor)
-                result.scores["gates"] = {k: float(v) for k, v in gates(result.scores, references).items()}
-            entry = summarise([r.scores for r in repeats])
-            entry["training"] = training_summary(histories[name])
-            best = repeats[entry["training"]["best_repeat"]]
-            entry["success_rate"] = float(np.mean([all(r.scores["gates"].values()) for r in repeats]))
-            entry["verdict"] = model_verdict(best.scores, references, [r.scores for r in repeats], histories[name])
-            models[name] = entry
-        chosen = min(models, key=lambda n: models[n]["training"]["score"])
-        metrics = {
-            "verdict": f"{chosen}: {models[chosen]['verdict']}",
-            "chosen_model": chosen,
-            "chosen_by": models[chosen]["training"]["criterion"],
-            "baselines": {name: dict(r.scores) for name, r in references.items()},
-            "models": models,
-            "ceilings": [FLOOR],
-        }
+        for result in (r for repeats in results.values() for r in repeats):
+            for reading in ("sampled", "argmax"):
+                _relate(result.scores[reading], floor)
+            result.scores["gates"] = {k: float(v) for k, v in gates(result.scores, references).items()}
+        models = entries(results, histories)
+        for name, best in best_results(models, results).items():
+            every = [r.scores for r in results[name]]
+            models[name]["success_rate"] = float(np.mean([all(scores["gates"].values()) for scores in every]))
+            models[name]["verdict"] = model_verdict(best.scores, references, every, histories[name])
+        metrics = {**run_metrics(models, references), "ceilings": [FLOOR]}
         arrays = kept_arrays(references, results)
         samples = {k: arrays.pop(k) for k in list(arrays) if k.endswith("_symbols")}
         return Evaluation(metrics, arrays, emulation_tables(metrics), HEADLINES, NOTES, samples)

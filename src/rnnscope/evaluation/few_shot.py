@@ -22,7 +22,7 @@ from rnnscope.core.interfaces import (
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
-from rnnscope.core.summaries import kept_arrays, summarise, training_summary
+from rnnscope.core.summaries import entries, kept_arrays, run_metrics
 from rnnscope.core.task_family import FamilyData
 from rnnscope.evaluation.few_shot_figures import few_shot_figures
 from rnnscope.evaluation.few_shot_scores import (
@@ -95,23 +95,13 @@ class FewShot(EvaluationSpec):
         histories: dict[str, list[History]],
     ) -> Evaluation:
         assert isinstance(data, FamilyData)
-        models: dict[str, Any] = {}
+        models = entries(results, histories)
         for name, repeats in results.items():
-            entry = summarise([r.scores for r in repeats])
-            entry["training"] = training_summary(histories[name])
-            best = entry["training"]["best_repeat"]
+            best = models[name]["training"]["best_repeat"]
             rivals = {other: r[0] for other, r in results.items() if other != name and len(r) == 1}
-            entry["verdict"] = model_verdict(repeats, best, references, rivals, data, self.steps)
-            models[name] = entry
+            models[name]["verdict"] = model_verdict(repeats, best, references, rivals, data, self.steps)
         chosen = min(models, key=lambda n: models[n]["validation"]["error"])
-        metrics = {
-            "verdict": f"{chosen}: {models[chosen]['verdict']}",
-            "chosen_model": chosen,
-            "chosen_by": "error on the validation tasks",
-            "baselines": {name: dict(r.scores) for name, r in references.items()},
-            "models": models,
-            "ceilings": [ORACLE],
-        }
+        metrics = {**run_metrics(models, references, chosen, "error on the validation tasks"), "ceilings": [ORACLE]}
         tables = few_shot_tables(metrics, data, self.steps)
         return Evaluation(metrics, kept_arrays(references, results), tables, headlines(data, self.steps), (note(data),))
 

@@ -1,7 +1,7 @@
 """Scores of forecasts: one step ahead, in closed loop, by lead time, with intervals; every number beside the baselines'."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -21,7 +21,7 @@ from rnnscope.core.interfaces import (
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Span
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
-from rnnscope.core.summaries import kept_arrays, summarise, training_summary
+from rnnscope.core.summaries import entries, kept_arrays, run_metrics
 from rnnscope.evaluation.baselines import DEFAULT_ORDERS, LINEAR, TRIVIAL, is_raw_order, make_baseline, training_season
 from rnnscope.evaluation.forecast_figures import forecast_figures
 from rnnscope.evaluation.forecast_tables import HEADLINES, NOTE, forecast_tables
@@ -192,19 +192,13 @@ class Forecasting(EvaluationSpec):
         histories: dict[str, list[History]],
     ) -> Evaluation:
         assert isinstance(data, ForecastData)
-        models = {}
+        models = entries(results, histories)
         for name, repeats in results.items():
-            entry: dict[str, Any] = summarise([r.scores for r in repeats])
-            entry["verdict"] = model_verdict(name, repeats, references)
-            entry["training"] = training_summary(histories[name])
-            models[name] = entry
-        chosen = min(models, key=lambda n: models[n]["training"]["score"])
+            models[name]["verdict"] = model_verdict(name, repeats, references)
+        found = run_metrics(models, references)
         metrics = {
-            "verdict": run_verdict(chosen, results, references, data.parts.leaky_seed is not None),
-            "chosen_model": chosen,
-            "chosen_by": models[chosen]["training"]["criterion"],
-            "baselines": {name: dict(r.scores) for name, r in references.items()},
-            "models": models,
+            **found,
+            "verdict": run_verdict(found["chosen_model"], results, references, data.parts.leaky_seed is not None),
             "ceilings": [n for n in references if n == "noise_ceiling"],
             "season": training_season(data),
             "closed_loop_mode": self.closed_loop[0] if self.closed_loop else None,

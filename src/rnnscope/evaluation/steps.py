@@ -21,7 +21,7 @@ from rnnscope.core.interfaces import (
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegativeFloat, Positive
 from rnnscope.core.step_data import StepData
-from rnnscope.core.summaries import kept_arrays, summarise, training_summary
+from rnnscope.core.summaries import entries, kept_arrays, run_metrics
 from rnnscope.evaluation.steps_figures import steps_figures
 from rnnscope.evaluation.steps_scores import (
     CONSTANT,
@@ -100,22 +100,12 @@ class Steps(EvaluationSpec):
         histories: dict[str, list[History]],
     ) -> Evaluation:
         assert isinstance(data, StepData)
-        models: dict[str, Any] = {}
+        models = entries(results, histories)
         for name, repeats in results.items():
-            entry = summarise([r.scores for r in repeats])
-            entry["training"] = training_summary(histories[name])
+            entry = models[name]
             entry["success_rate"] = sum(beats_trivial(r, references, data) for r in repeats) / len(repeats)
             entry["verdict"] = model_verdict(repeats, entry["training"]["best_repeat"], references, data)
-            models[name] = entry
-        chosen = min(models, key=lambda n: models[n]["training"]["score"])
-        metrics = {
-            "verdict": f"{chosen}: {models[chosen]['verdict']}",
-            "chosen_model": chosen,
-            "chosen_by": models[chosen]["training"]["criterion"],
-            "baselines": {name: dict(r.scores) for name, r in references.items()},
-            "models": models,
-            "ceilings": [RULE] if RULE in references else [],
-        }
+        metrics = {**run_metrics(models, references), "ceilings": [RULE] if RULE in references else []}
         return Evaluation(metrics, kept_arrays(references, results), steps_tables(metrics, data), HEADLINES, NOTES)
 
     def figures(

@@ -23,7 +23,7 @@ from rnnscope.core.interfaces import (
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive
-from rnnscope.core.summaries import kept_arrays, summarise, training_summary
+from rnnscope.core.summaries import best_results, entries, kept_arrays, run_metrics
 from rnnscope.core.text import TextData, needed_memory
 from rnnscope.core.vocabulary import shown
 from rnnscope.dynamics.symbol_sampling import read_symbols, sample_symbols
@@ -145,23 +145,12 @@ class TextScores(EvaluationSpec):
         assert isinstance(data, TextData)
         # of a text that does not repeat itself, long contexts occur once and "decide" by that alone
         memory = needed_memory(data.numbers.numpy(force=True)) if data.pattern else None
-        models: dict[str, Any] = {}
-        for name, repeats in results.items():
-            entry = summarise([r.scores for r in repeats])
-            entry["training"] = training_summary(histories[name])
-            entry["verdict"] = model_verdict(repeats, entry["training"]["best_repeat"], references, data, memory)
-            models[name] = entry
-        chosen = min(models, key=lambda n: models[n]["training"]["score"])
-        metrics = {
-            "verdict": f"{chosen}: {models[chosen]['verdict']}",
-            "chosen_model": chosen,
-            "chosen_by": models[chosen]["training"]["criterion"],
-            "best_ngram": best_ngram(references),
-            "needed_memory": memory,
-            "baselines": {name: dict(r.scores) for name, r in references.items()},
-            "models": models,
-        }
-        best = results[chosen][models[chosen]["training"]["best_repeat"]]
+        models = entries(results, histories)
+        for name, entry in models.items():
+            entry["verdict"] = model_verdict(results[name], entry["training"]["best_repeat"], references, data, memory)
+        metrics = {**run_metrics(models, references), "best_ngram": best_ngram(references), "needed_memory": memory}
+        chosen = metrics["chosen_model"]
+        best = best_results(models, results)[chosen]
         tables = [score_table(metrics, data, part) for part in reversed(PARTS)]
         if "free_run" in best.scores:
             tables.append(free_run_table(metrics))
