@@ -1,7 +1,6 @@
 """Forecasting data: series, how they are split, and their windows; the shared ground of tasks, trainers and scores."""
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import BatchSource, Signature, Stream, SupervisedData
 from rnnscope.core.loops import AffineFeedback
 from rnnscope.core.series import Representation, Series, Span
@@ -185,11 +185,7 @@ class ForecastData(SupervisedData):
 
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of all values and covariates: tells whether data are the same as before."""
-        digest = hashlib.sha256()
-        for s in self.series:
-            digest.update(np.ascontiguousarray(s.values).tobytes())
-            digest.update(np.ascontiguousarray(s.covariates).tobytes())
-        return digest.hexdigest()[:16]
+        return digest(v for s in self.series for v in (s.values, s.covariates))
 
     def arrays(self) -> dict[str, np.ndarray]:
         kept: dict[str, np.ndarray] = {}

@@ -5,7 +5,6 @@ image sequence is one input, flattened; `frame` tells its shape.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rnnscope.core.errors import DataError, ShapeError
+from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import Batch, BatchSource, Probe, Signature, Stream, SupervisedData
 
 
@@ -263,11 +263,7 @@ class LabelledData(SupervisedData):
 
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of all inputs and labels."""
-        digest = hashlib.sha256()
-        for part in self.parts().values():
-            for tensor in (part.inputs, part.labels):
-                digest.update(np.ascontiguousarray(tensor.numpy(force=True)).tobytes())
-        return digest.hexdigest()[:16]
+        return digest(v for part in self.parts().values() for v in (part.inputs, part.labels))
 
     def arrays(self) -> dict[str, np.ndarray]:
         kept: dict[str, np.ndarray] = {}

@@ -1,7 +1,6 @@
 """A series in which some steps may be marked as anomalous: the shared ground of detection's tasks, detectors and scores."""
 
 import dataclasses
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rnnscope.core.errors import ConfigError, DataError, ShapeError
+from rnnscope.core.fingerprint import digest
 from rnnscope.core.forecast import ForecastData, Parts, encode
 from rnnscope.core.interfaces import BatchSource, Probe, Signature, Stream, SupervisedData
 from rnnscope.core.loops import AffineFeedback
@@ -250,10 +250,7 @@ class MarkedData(SupervisedData):
 
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of values and marks."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.series.values).tobytes())
-        if self.series.marks is not None:
-            digest.update(self.series.marks.tobytes())
-        return digest.hexdigest()[:16]
+        return digest([self.series.values] + ([] if self.series.marks is None else [self.series.marks]))
 
     def arrays(self) -> dict[str, np.ndarray]:
         s = self.series

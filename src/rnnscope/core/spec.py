@@ -2,13 +2,21 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from rnnscope.core.errors import ConfigError, RnnscopeError, nearest, unknown_name
 
+
+def absolute(path: str) -> str:
+    """A path that a run folder can be read with from anywhere; "" stays."""
+    return str(Path(path).expanduser().absolute()) if path else path
+
+
+FilePath = Annotated[str, AfterValidator(absolute)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]

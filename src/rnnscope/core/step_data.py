@@ -5,7 +5,6 @@ over as one `StepData`; training and scores need to know no more of it.
 """
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rnnscope.core.errors import DataError, ShapeError
+from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import Batch, BatchSource, Signature, Stream, SupervisedData
 
 
@@ -202,11 +202,7 @@ class StepData(SupervisedData):
 
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of all inputs and targets."""
-        digest = hashlib.sha256()
-        for part in self.parts().values():
-            for tensor in (part.inputs, part.targets):
-                digest.update(np.ascontiguousarray(tensor.numpy(force=True)).tobytes())
-        return digest.hexdigest()[:16]
+        return digest(v for part in self.parts().values() for v in (part.inputs, part.targets))
 
     def arrays(self) -> dict[str, np.ndarray]:
         kept: dict[str, np.ndarray] = {}

@@ -5,7 +5,6 @@ for other points. It may adapt by gradient steps (`AdaptsByGradient`), or in its
 """
 
 import dataclasses
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnscope.core.errors import ConfigError, DataError
+from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import Batch, BatchSource, Signature, Stream, SupervisedData
 
 
@@ -198,11 +198,7 @@ class FamilyData(SupervisedData):
 
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of all points and targets."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.validation, self.test):
-            for tensor in (part.points, part.targets):
-                digest.update(np.ascontiguousarray(tensor.numpy(force=True)).tobytes())
-        return digest.hexdigest()[:16]
+        return digest(v for part in (self.train, self.validation, self.test) for v in (part.points, part.targets))
 
     def arrays(self) -> dict[str, np.ndarray]:
         kept: dict[str, np.ndarray] = {}

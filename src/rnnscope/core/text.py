@@ -5,7 +5,6 @@ each step for the next one. The loss is the cross-entropy -ln p(next symbol), in
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from rnnscope.core.errors import ConfigError, DataError
+from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import Batch, BatchSource, Probe, Signature, Stream, SupervisedData
 from rnnscope.core.vocabulary import Vocabulary, codepoints, find_vocabulary, name_of, shown
 
@@ -199,9 +199,7 @@ class TextData(SupervisedData):
 
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of the symbols and their numbers."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.numbers.numpy(force=True)).tobytes())
-        digest.update("".join(self.vocabulary.symbols).encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()[:16]
+        return digest((self.numbers, "".join(self.vocabulary.symbols).encode("utf-8", "surrogatepass")))
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {

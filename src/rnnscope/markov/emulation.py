@@ -1,7 +1,6 @@
 """Sequences of an HMM that a noise-driven network is to emulate: the shared ground of the task, its trainer and its scores."""
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import Probe, Signature, TrainingData
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.markov.hmm import HMM
@@ -128,10 +128,7 @@ class EmulationData(TrainingData):
 
 def fingerprint(data: EmulationData) -> str:
     """A short hash of all symbols."""
-    digest = hashlib.sha256()
-    for part in (data.train, data.validation, data.test):
-        digest.update(np.ascontiguousarray(part.symbols).tobytes())
-    return digest.hexdigest()[:16]
+    return digest(part.symbols for part in (data.train, data.validation, data.test))
 
 
 def _row(values: np.ndarray) -> str:

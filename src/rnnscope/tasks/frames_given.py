@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import field_validator
 
 from rnnscope.core.errors import ConfigError, DataError, ShapeError, nearest
 from rnnscope.core.interfaces import TaskSpec
 from rnnscope.core.labelled import LabelledData, LabelledSet
 from rnnscope.core.random import Streams
+from rnnscope.core.spec import FilePath
 from rnnscope.tasks.frames import Share, check_shares, frame_set, pixel_names, stratified
 
 Pixels = Literal["auto", "unit", "byte"]
@@ -33,17 +33,11 @@ class Frames(TaskSpec):
         validation_share, test_share: of the sequences of each class, in (0, 1), together below 1.
     """
 
-    path: str = ""
-    test_path: str = ""
+    path: FilePath = ""
+    test_path: FilePath = ""
     pixels: Pixels = "auto"
     validation_share: Share = 0.15
     test_share: Share = 0.2
-
-    @field_validator("path", "test_path")
-    @classmethod
-    def _absolute(cls, path: str) -> str:
-        """So that a run folder can be read from anywhere."""
-        return str(Path(path).expanduser().absolute()) if path else path
 
     def model_post_init(self, context: Any) -> None:
         check_shares(self.validation_share, self.test_share)

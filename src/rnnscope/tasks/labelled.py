@@ -1,17 +1,15 @@
 """One's own labelled sequences: files, or the UCR/UEA archives of time-series classification."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import field_validator
 
 from rnnscope.core.errors import ConfigError, DataError
 from rnnscope.core.interfaces import TaskSpec
 from rnnscope.core.labelled import LabelledData, LabelledSet, labelled_set
 from rnnscope.core.random import Streams
-from rnnscope.core.spec import Fraction
+from rnnscope.core.spec import FilePath, Fraction
 from rnnscope.tasks.sequence_files import Format, read_sequences
 from rnnscope.tasks.sequence_policies import Values, held_out, interpolated, padded, resampled, scaled, statistics
 from rnnscope.tasks.sequences import Columns, Sequences, select_features
@@ -42,8 +40,8 @@ class Labelled(TaskSpec):
         balance: weigh classes in the loss by 1 / their share of the training part.
     """
 
-    path: str = ""
-    test_path: str = ""
+    path: FilePath = ""
+    test_path: FilePath = ""
     format: Format = "auto"
     sequence: str = ""
     step: str = ""
@@ -56,12 +54,6 @@ class Labelled(TaskSpec):
     test: Fraction = 0.25
     validation: Fraction = 0.0
     balance: bool = False
-
-    @field_validator("path", "test_path")
-    @classmethod
-    def _absolute(cls, path: str) -> str:
-        """So that a run folder can be read from anywhere."""
-        return str(Path(path).expanduser().absolute()) if path else path
 
     def prepare(self, streams: Streams) -> LabelledData:
         whole = self.read(self.path)

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from rnnscope.core.errors import ConfigError, DataError, nearest
 from rnnscope.core.interfaces import TaskSpec
 from rnnscope.core.marked_series import FEWEST, MarkedData, marked_series
 from rnnscope.core.random import Streams
-from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive, PositiveFloat
+from rnnscope.core.spec import FilePath, NonNegative, NonNegativeFloat, Positive, PositiveFloat
 from rnnscope.tasks.table import numeric, read_table, require_column
 
 CalibrationShare = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -131,19 +131,13 @@ class MarkedFile(TaskSpec):
         calibration: share of them, the last, that thresholds are set by. window: of a forecaster's training windows.
     """
 
-    path: str = ""
+    path: FilePath = ""
     column: str | tuple[str, ...] = ""
     label: str = ""
     time: str = ""
     train_until: NonNegative = 0
     calibration: CalibrationShare = 0.3
     window: Positive = 100
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, path: str) -> str:
-        """So that a run folder can be read from anywhere."""
-        return str(Path(path).expanduser().absolute()) if path else path
 
     def prepare(self, streams: Streams) -> MarkedData:
         frame = read_table(self.path)

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import field_validator
 
 from rnnscope.core.errors import ConfigError, DataError, nearest
 from rnnscope.core.series import Series
-from rnnscope.core.spec import Positive, PositiveFloat
+from rnnscope.core.spec import FilePath, Positive, PositiveFloat
 from rnnscope.tasks.forecasting import ForecastTask, Recording
 
 SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz"}
@@ -32,7 +31,7 @@ class Table(ForecastTask):
         sampling_interval: time per step; read off the time column where that is uniform.
     """
 
-    path: str = ""
+    path: FilePath = ""
     target: str | tuple[str, ...] = ""
     covariates: tuple[str, ...] = ()
     time: str | None = None
@@ -41,12 +40,6 @@ class Table(ForecastTask):
     unit: str = ""
     season: Positive | None = None
     sampling_interval: PositiveFloat | None = None
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, path: str) -> str:
-        """So that a run folder can be read from anywhere."""
-        return str(Path(path).expanduser().absolute()) if path else path
 
     def record(self, rng: np.random.Generator) -> Recording:
         frame = read_table(self.path)

@@ -9,7 +9,7 @@ from pydantic import Field
 from rnnscope.core.errors import ConfigError, DataError
 from rnnscope.core.interfaces import TaskSpec
 from rnnscope.core.random import Streams
-from rnnscope.core.spec import NonNegative, Positive
+from rnnscope.core.spec import FilePath, NonNegative, Positive
 from rnnscope.core.text import Encoding, TextData, text_data
 from rnnscope.core.vocabulary import shown
 
@@ -75,7 +75,7 @@ class Text(TaskSpec):
         validation_share, test_share: of the characters, in (0, 1). window, encoding: see `Characters`.
     """
 
-    path: str = ""
+    path: FilePath = ""
     file_encoding: str = "utf-8"
     most_characters: NonNegative = 0
     min_count: Positive = 1
