@@ -33,7 +33,7 @@ import rnnscope as rs
 from rnnscope.core.interfaces import Signature
 from rnnscope.core.loops import identity_feedback
 from rnnscope.core.random import Streams
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 CELL_KINDS = {"LSTM": nn.LSTMCell, "GRU": nn.GRUCell, "tanh": nn.RNNCell}
 GAINS = {"LSTM": 3.0, "GRU": 2.0, "tanh": 1.5}

@@ -32,7 +32,7 @@ from rnnscope.core.interfaces import Signature
 from rnnscope.core.jacobians import state_jacobians
 from rnnscope.core.system import rollout
 from rnnscope.dynamics.newton import merge
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 KINDS = {"tanh": rs.Elman, "gru": rs.GRU, "lstm": rs.LSTM}
 

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, one_hot
 import rnnscope as rs
 from rnnscope.core.interfaces import Signature
 from rnnscope.dynamics.symbol_sampling import sample_symbols
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 SYMBOLS, UNITS, BATCH, STEPS = 84, 256, 32, 64
 

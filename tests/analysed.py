@@ -22,7 +22,7 @@ from rnnscope.core.interfaces import (
 )
 from rnnscope.core.random import Streams
 from rnnscope.core.system import DynamicalSystem, SequenceModel, rollout
-from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
+from rnnscope.models.recurrent_systems import RecurrentSystem, recurrent_system
 from rnnscope.plotting import render
 from rnnscope.runs.folder import RunFolder
 from rnnscope.runs.writers import save_findings

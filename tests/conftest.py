@@ -25,6 +25,7 @@ CORE = (
     "sampling",
     "step_data",
     "system",
+    "tables",
     "text",
     "vocabulary",
     "windows",
@@ -48,6 +49,7 @@ NUMERICS = (
     "statistics",
     "anomaly_scores",
     "detection_metrics",
+    "nulls",
     "pareto_tail",
     "thresholds",
 )
@@ -63,7 +65,7 @@ from safetensors.torch import load_file  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 import rnnscope as rs  # noqa: E402
-from rnnscope.models.recurrent import RecurrentSystem  # noqa: E402
+from rnnscope.models.recurrent_systems import RecurrentSystem  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 import rnnscope as rs
 from rnnscope.cli import app
 from rnnscope.core.forecast import ForecastData
-from rnnscope.core.interfaces import Figure
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Series
+from rnnscope.core.tables import Figure
 from rnnscope.evaluation.forecast_figures import forecast_figures
 from rnnscope.plotting import render
 from rnnscope.tasks.forecasting import ForecastTask, Recording, assemble

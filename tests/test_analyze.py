@@ -16,7 +16,7 @@ from torch import nn
 import rnnscope as rs
 from helpers import Answer, cli, run_folders, run_tiny, strict_json, succeeds, unfinished, without_drawing
 from rnnscope.analysis.state_space import StateSpace
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.experiment import with_overrides
 from rnnscope.markov.emulation import EmulationData
 from rnnscope.registry import ANALYSES, resolve

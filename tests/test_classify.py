@@ -10,8 +10,7 @@ import torch
 
 import rnnscope as rs
 from helpers import cli, without_drawing
-from rnnscope.core.labelled import LabelledData
-from rnnscope.tasks.new_sequences import class_probabilities
+from rnnscope.core.labelled import LabelledData, class_probabilities
 
 
 def frame(count: int = 24, steps: int = 6, seed: int = 0, shift: float = 40.0) -> pd.DataFrame:

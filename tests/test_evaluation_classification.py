@@ -100,7 +100,7 @@ def test_scores_do_not_depend_on_what_pads_or_on_the_size_of_batches(monkeypatch
     part = made(30, unequal=True)
     model = rs.LSTM(hidden_size=5, num_layers=1).build(Signature(2, 2), torch.Generator().manual_seed(0))
     whole = network_answers(model, part).probabilities
-    monkeypatch.setattr("rnnscope.evaluation.classification_scores.MOST_VALUES", 100)
+    monkeypatch.setattr("rnnscope.core.labelled.MOST_VALUES", 100)
     np.testing.assert_allclose(network_answers(model, part).probabilities, whole, atol=1e-6)
     for row in range(4):
         alone = part.take(np.array([row]))
@@ -198,7 +198,7 @@ def test_labels_independent_of_the_inputs_are_told_with_their_p_value():
     references, results, _, evaluation = evaluated(data, {"net": [Where(4)]})
     p = results["net"][0].scores["test"]["p_independent"]
     assert p > 0.05
-    assert f"labels are independent of the inputs, p = {p:.2g}" in evaluation.metrics["verdict"]
+    assert f"labels show no relation to the inputs, p = {p:.2g}" in evaluation.metrics["verdict"]
     assert standing(results["net"][0], references, "test", data) <= 0
 
 

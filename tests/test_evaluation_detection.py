@@ -19,7 +19,8 @@ from rnnscope.evaluation.forecasters import NetworkForecaster
 from rnnscope.evaluation.streaming import LinearScorer, NetworkScorer, StreamingDetector
 from rnnscope.models.detectors import Threshold
 from rnnscope.numerics.anomaly_scores import fit_linear, linear_residuals
-from rnnscope.numerics.thresholds import METHODS, raise_alarms
+from rnnscope.numerics.nulls import METHODS
+from rnnscope.numerics.thresholds import raise_alarms
 
 
 def wave(num_steps=400):

@@ -77,3 +77,14 @@ def test_files_that_do_not_fit_are_refused(tmp_path, fields, text, message):
     path = write(tmp_path / "a.csv", text or f"load,bad,word\n{rows}\n")
     with pytest.raises((rs.ConfigError, rs.DataError), match=message):
         rs.MarkedFile(path=path, **fields).prepare(Streams(0))
+
+
+def test_text_among_the_values_is_refused_without_naming_a_field_that_the_task_lacks(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("load\n1\nlow\n" + "2\n" * 30)
+    with pytest.raises(rs.DataError, match="holds 'low' at row 2") as caught:
+        rs.MarkedFile(path=str(path), column="load").prepare(Streams(0))
+    assert "task." not in caught.value.remedy
+    with pytest.raises(rs.DataError, match="holds 'low' at row 2") as caught:
+        rs.Table(path=str(path), target="load").prepare(Streams(0))
+    assert "task.missing" in caught.value.remedy

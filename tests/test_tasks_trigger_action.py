@@ -92,6 +92,8 @@ def test_the_background_stays_below_its_bound():
     [
         ({"num_steps": 8, "max_gap": 5}, "task.num_steps is 8"),
         ({"num_features": 3}, "num_features"),
+        ({"latest": 8}, "task.latest is 8"),
+        ({"latest": 31}, "task.latest is 31"),
         ({"background": 1.0}, "background"),
         ({"num_sequences": 10}, "num_sequences"),
     ],
@@ -107,6 +109,29 @@ def test_the_shortest_sequences_still_have_every_kind():
 
 def test_the_same_seed_gives_the_same_data_and_another_one_others():
     assert prepared(3).fingerprint() == prepared(3).fingerprint() != prepared(4).fingerprint()
+
+
+@pytest.mark.parametrize("latest", [9, 20])
+def test_nothing_but_background_follows_the_latest_step_of_an_event(latest):
+    for part in prepared(num_steps=60, latest=latest).parts().values():
+        events = (part.inputs == 1).any(2)
+        assert events[:, :latest].any(1).all()
+        assert not events[:, latest:].any()
+        assert set(part.kinds) == {0, 1, 2, 3, 4, 5}
+        assert part.labels.tolist() == [by_hand(row, 5) for row in part.inputs.numpy()]
+
+
+def test_events_of_confined_sequences_lie_as_those_of_short_ones():
+    short, confined = (
+        prepared(num_sequences=6000, num_steps=20).train,
+        prepared(num_sequences=6000, num_steps=60, latest=20).train,
+    )
+    where = [(part.inputs[:, :20] == 1).any(2).double().mean(0) for part in (short, confined)]
+    assert (where[0] - where[1]).abs().max() < 0.03
+
+
+def test_events_that_may_lie_anywhere_are_those_of_a_bound_at_the_end():
+    assert prepared().fingerprint() == prepared(latest=30).fingerprint()
 
 
 def test_an_action_that_starts_at_once_is_in_time_and_one_step_too_late_is_not():

@@ -22,7 +22,8 @@ from rnnscope.evaluation.forecasters import NetworkForecaster
 from rnnscope.evaluation.intervals import calibration_spans
 from rnnscope.evaluation.streaming import NetworkScorer, StreamingDetector
 from rnnscope.models.detectors import LinearResidual, MatrixProfile, SubPCA, Threshold
-from rnnscope.numerics.thresholds import CONTROLS, METHODS, THREE_SIGMA, Control, Method
+from rnnscope.numerics.nulls import METHODS, Method
+from rnnscope.numerics.thresholds import CONTROLS, THREE_SIGMA, Control
 from rnnscope.results import Run
 from rnnscope.runs.report import number
 from rnnscope.tasks.marked_series import MarkedFile

@@ -15,8 +15,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 INK = "#1f2328"
 MUTED = "#8a8f98"
@@ -97,16 +99,29 @@ def small_legend(axes: Axes) -> None:
         handletextpad=0.4,
         labelspacing=0.2,
     )
+    clear_marks(axes)
+
+
+def clear_marks(axes: Axes, size: float = 5.0) -> None:
+    """Marks of the legend at least so large (points) that their colour is seen, where those of the drawing are fine dots."""
+    legend = axes.get_legend()
+    for handle in legend.legend_handles if legend else ():
+        if isinstance(handle, Line2D):
+            handle.set_markersize(max(size, handle.get_markersize()) * (1.6 if handle.get_marker() == "." else 1.0))
+        elif isinstance(handle, PathCollection):
+            handle.set_sizes([max(size**2, float(area)) for area in handle.get_sizes()])
 
 
 def log_scale(axes: Axes, which: str) -> None:
-    """A logarithmic x or y axis whose labels do not crowd: 1, 2, 5 over few decades, powers of ten over many."""
+    """A logarithmic x or y axis whose labels neither crowd nor lack: 1, 2, 5 over few decades, powers of ten over many."""
     getattr(axes, f"set_{which}scale")("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = getattr(axes, f"get_{which}lim")()
     axis.set_minor_formatter(NullFormatter())
     if low > 0 and high / low < 300:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 60 else (1.0, 3.0)))
+        ratio = high / low
+        steps = (1.0, 2.0, 3.0, 5.0) if ratio < 12 else (1.0, 2.0, 5.0) if ratio < 60 else (1.0, 3.0)
+        axis.set_major_locator(MaxNLocator(5) if ratio < 4 else LogLocator(subs=steps))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
 
 

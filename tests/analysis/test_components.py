@@ -82,7 +82,7 @@ def test_the_early_networks_come_to_rest_at_zero(early, rng: torch.Generator) ->
 
 
 def test_any_network_can_be_looked_at(rng: torch.Generator) -> None:
-    from rnnscope.models.recurrent import RecurrentSystem
+    from rnnscope.models.recurrent_systems import RecurrentSystem
 
     for kind in ("tanh", "gru", "lstm"):
         system: rs.DynamicalSystem = RecurrentSystem(kind, 3, 5, 2).requires_grad_(False)

@@ -9,7 +9,7 @@ from known_systems import DOUBLE, linear_map, rotation_matrix
 from rnnscope.analysis.driven_jacobian import driven_spectra, spectra
 from rnnscope.core.driven import drive
 from rnnscope.core.jacobians import input_jacobians, readout_jacobians, state_jacobians
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 W_H = {"two_19.4": (4.045, 5), "three_27.3": (4.331, 5), "three_27.9": (6.036, 4), "three_31.9": (3.810, 8)}
 W_H |= {"four_33.2": (3.397, 9), "five_37.3": (8.126, 20)}

@@ -10,7 +10,7 @@ from rnnscope.analysis import figures_kick as figures
 from rnnscope.analysis.kick_units import KickUnits, find_kick_units, gain_sweep, opposition, switch_averages
 from rnnscope.analysis.residency import noise_sensitivity
 from rnnscope.core.driven import drive
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.plotting import render
 
 KICKS = torch.tensor([1, 2])

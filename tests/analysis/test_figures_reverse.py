@@ -14,7 +14,7 @@ from rnnscope.analysis.relaxations import relaxations
 from rnnscope.analysis.residency import residency, zones
 from rnnscope.analysis.resonance import resonance
 from rnnscope.core.driven import DrivenPaths, drive
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.components import principal_components
 from rnnscope.plotting import render
 

@@ -8,7 +8,7 @@ from known_systems import DOUBLE
 from rnnscope.analysis.homogeneity import homogeneity
 from rnnscope.core.driven import in_double
 from rnnscope.core.errors import ConfigError
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 EARLY = ("two_19.4", "three_27.3", "three_27.9", "three_31.9", "four_33.2", "five_37.3")
 

@@ -9,7 +9,7 @@ from rnnscope.analysis.readout_geometry import pair_planes, principal_angles, re
 from rnnscope.core.driven import drive
 from rnnscope.core.errors import DataError
 from rnnscope.dynamics.components import principal_components
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

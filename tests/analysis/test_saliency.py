@@ -73,7 +73,7 @@ def test_making_the_deciding_frame_black_changes_decisions_and_another_frame_doe
     found = found_by(watching((2, 3)), data(), num_sequences=40)
     assert found.metrics["changed_by_most_evidence"] > 0.7  # all in which the pixel had been above the threshold
     assert found.metrics["changed_by_random"] < 0.4
-    assert any("those frames count more than others" in s for s in found.statements)
+    assert any("that frame counts more than others" in s for s in found.statements)
 
 
 def test_a_network_that_looks_at_nothing_has_equal_shares():

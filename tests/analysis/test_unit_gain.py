@@ -7,7 +7,7 @@ import rnnscope as rs
 from known_systems import DOUBLE
 from rnnscope.analysis.unit_gain import InputGain, UnitGain, ablate, switching
 from rnnscope.core.errors import ShapeError
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 
 def network() -> RecurrentSystem:

@@ -1,5 +1,7 @@
 """Labelled sequences: what is refused, how they are dealt out and counted."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,12 @@ def test_one_class_alone_is_refused():
 
 def test_a_class_may_be_missing_in_the_test_part():
     assert data_of([0, 1, 2], [0, 0]).counts(some([0, 0])) == {"a": 2, "b": 0, "c": 0}
+
+
+def test_classes_that_are_numbers_are_called_classes_in_the_data_report():
+    numbered = dataclasses.replace(data_of([0, 1, 2], [0, 0]), class_names=("1", "-2.5", "walk"))
+    assert numbered.describe()["sequences per class"]["test"] == {"class 1": 2, "class -2.5": 0, "walk": 0}
+    assert numbered.counts(numbered.tests["test"]) == {"1": 2, "-2.5": 0, "walk": 0}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from known_systems import DOUBLE, rotation_matrix
 from rnnscope.core.errors import ConfigError, DataError, ShapeError
 from rnnscope.dynamics.bifurcations import bifurcation_diagram
 from rnnscope.dynamics.continuation import continue_fixed_point
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 
 def tanh_unit(weight: float) -> rs.System:

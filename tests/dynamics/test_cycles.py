@@ -46,6 +46,11 @@ def test_all_short_cycles_of_the_henon_attractor_are_found() -> None:
     assert abs(float(found.open_sets[0].exponents[0]) - 0.419) < 4 * float(found.open_sets[0].exponent_errors[0])
 
 
+def test_a_point_that_maps_to_itself_exactly_has_the_residual_zero_in_words_too() -> None:
+    (origin,) = find_cycles(linear_map(0.5 * torch.eye(2, dtype=DOUBLE)), starts=torch.zeros(1, 2, dtype=DOUBLE)).fixed_points
+    assert origin.summary.endswith("residual 0")
+
+
 def test_multipliers_of_the_logistic_map_are_powers_of_two() -> None:
     found = find_cycles(
         logistic(), starts=torch.rand(50, 1, generator=torch.Generator().manual_seed(0), dtype=DOUBLE), max_unstable_period=5

@@ -11,7 +11,7 @@ from known_systems import DOUBLE, linear_map, rotation_matrix
 from rnnscope.core.driven import drive, in_double
 from rnnscope.core.errors import ConfigError, DataError, ShapeError
 from rnnscope.dynamics.limiting_rays import is_homogeneous, limiting_rays
-from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
+from rnnscope.models.recurrent_systems import RecurrentSystem, recurrent_system
 
 RAYS = {
     "two_19.4": (0.7385,),

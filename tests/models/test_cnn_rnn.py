@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import rnnscope as rs
 from rnnscope.core.interfaces import Signature
 from rnnscope.core.random import Streams
-from rnnscope.models.cnn_rnn import FrameEncoder, FrameSystem, ShuffledFrames, SingleFrame
+from rnnscope.models.cnn_rnn import ControlledFrames, FrameEncoder, FrameSystem, shuffled, single
 
 FRAME = (2, 5, 6)
 SIZE = 60
@@ -178,7 +178,7 @@ def numbered(batch: int, steps: int) -> Tensor:
 
 def test_shuffled_frames_are_the_same_frames_in_another_order():
     inputs = numbered(40, 6)
-    found = ShuffledFrames(Trace())(inputs)
+    found = ControlledFrames(Trace(), shuffled)(inputs)
     assert torch.equal(found[:, :, 0], inputs[:, :, 0])
     assert torch.equal(found[:, :, 1].sort(1).values, inputs[:, :, 1])
     assert len({tuple(row) for row in found[:, :, 1].tolist()}) > 30
@@ -186,16 +186,16 @@ def test_shuffled_frames_are_the_same_frames_in_another_order():
 
 def test_a_single_frame_is_shown_at_every_step():
     inputs = numbered(400, 5)
-    found = SingleFrame(Trace())(inputs)
+    found = ControlledFrames(Trace(), single)(inputs)
     assert found.shape == inputs.shape
     assert torch.equal(found, found[:, :1].expand_as(found))
     assert torch.equal(found[:, 0, 0], inputs[:, 0, 0])
     assert torch.bincount(found[:, 0, 1].long()).min() > 50
 
 
-@pytest.mark.parametrize("control", [ShuffledFrames, SingleFrame])
-def test_controls_draw_the_same_outside_training_and_anew_within(control):
-    model, inputs, rng = control(Trace()), numbered(20, 6), generator()
+@pytest.mark.parametrize("choose", [shuffled, single])
+def test_controls_draw_the_same_outside_training_and_anew_within(choose):
+    model, inputs, rng = ControlledFrames(Trace(), choose), numbered(20, 6), generator()
     assert torch.equal(model(inputs), model(inputs))
     assert torch.equal(model(inputs)[:7], model(inputs[:7]))
     assert not torch.equal(model(inputs, rng=rng), model(inputs, rng=rng))
@@ -203,17 +203,18 @@ def test_controls_draw_the_same_outside_training_and_anew_within(control):
 
 def test_controls_leave_padding_where_it_is():
     inputs, lengths = numbered(30, 6), torch.arange(30) % 6 + 1
-    shuffled, one = ShuffledFrames(Trace())(inputs, lengths), SingleFrame(Trace())(inputs, lengths)
+    mixed, one = (ControlledFrames(Trace(), choose)(inputs, lengths) for choose in (shuffled, single))
     for row, length in enumerate(lengths.tolist()):
-        assert shuffled[row, :length, 1].sort().values.tolist() == list(range(length))
-        assert shuffled[row, length:, 1].tolist() == list(range(length, 6))
+        assert mixed[row, :length, 1].sort().values.tolist() == list(range(length))
+        assert mixed[row, length:, 1].tolist() == list(range(length, 6))
         assert one[row, 0, 1] < length
 
 
-@pytest.mark.parametrize(("sees", "kind"), [("shuffled", ShuffledFrames), ("one", SingleFrame)])
-def test_a_control_begins_as_the_same_network(sees, kind):
+@pytest.mark.parametrize(("sees", "choose"), [("shuffled", shuffled), ("one", single)])
+def test_a_control_begins_as_the_same_network(sees, choose):
     model, whole = built(sees=sees), built()
-    assert isinstance(model, kind)
+    assert isinstance(model, ControlledFrames)
+    assert model.choose is choose
     assert all(torch.equal(model.state_dict()[f"model.{name}"], t) for name, t in whole.state_dict().items())
     assert set(model.systems()) == {"network"}
     assert not torch.allclose(model(frames(), last=1), whole(frames(), last=1))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import rnnscope as rs
 from rnnscope.core.interfaces import Signature
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 SPECS = {"tanh": rs.Elman(), "relu": rs.Elman(nonlinearity="relu"), "gru": rs.GRU(), "lstm": rs.LSTM()}
 KINDS = pytest.mark.parametrize("kind", SPECS)

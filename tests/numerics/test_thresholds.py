@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rnnscope.numerics.nulls import METHODS, fit_null
 from rnnscope.numerics.pareto_tail import fit_pareto_tail
-from rnnscope.numerics.thresholds import CONTROLS, METHODS, THREE_SIGMA, fdr_level, fit_null, raise_alarms
+from rnnscope.numerics.thresholds import CONTROLS, THREE_SIGMA, fdr_level, raise_alarms
 
 NOISE = {
     "normal": lambda rng, n: rng.normal(50, 5, n),

@@ -16,7 +16,7 @@ import rnnscope as rs
 from rnnscope.core.forecast import ForecastData, encode
 from rnnscope.core.interfaces import Checkpoint, ModelSpec, Record, TrainingOutcome
 from rnnscope.core.random import Streams
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 from rnnscope.numerics.regression import ridge
 from rnnscope.pipeline import Stage, open_folder, walk
 from rnnscope.training import gradient_run

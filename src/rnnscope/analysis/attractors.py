@@ -8,9 +8,10 @@ from pydantic import Field
 from rnnscope.analysis.figures_attractors import basin_figure, output_figure
 from rnnscope.analysis.view import HeldInput, Loop, View, view
 from rnnscope.core.forecast import ForecastData
-from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, Table, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegativeFloat, Positive
+from rnnscope.core.tables import Column, Figure, Row, Table
 from rnnscope.dynamics.attractors import Attractor, Attractors, attractors
 from rnnscope.dynamics.components import principal_components
 from rnnscope.dynamics.invariant_circles import InvariantCircle
@@ -84,7 +85,7 @@ def _clock(data: TrainingData) -> str:
     """What one step is, in words, where the task says so and it is not simply one."""
     if not isinstance(data, ForecastData) or data.sampling_interval is None:
         return ""
-    return f"One step is {data.sampling_interval:g} in the units of '{data.time_label}'."
+    return f"One step is {data.sampling_interval:g} in the units of the time axis, '{data.time_label}'."
 
 
 def _statements(found: Attractors, seen: View, clock: str) -> Iterator[str]:

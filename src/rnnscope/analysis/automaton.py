@@ -8,10 +8,11 @@ import torch
 
 from rnnscope.analysis.figures_automaton import clusters_figure, graph_figure
 from rnnscope.core.driven import in_double
-from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, SequenceModel, Table, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, SequenceModel, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive
 from rnnscope.core.system import DynamicalSystem, only_system, rollout
+from rnnscope.core.tables import Column, Figure, Row, Table
 from rnnscope.core.text import TextData
 from rnnscope.core.vocabulary import shown
 from rnnscope.dynamics.automaton import NEVER, Automaton, Extraction, extract_automaton

@@ -10,10 +10,11 @@ from torch import Tensor
 from rnnscope.analysis.figures_bifurcation import branch_figure, diagram_figure
 from rnnscope.analysis.view import HeldInput, Loop, View, view
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, Table, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive
 from rnnscope.core.system import DynamicalSystem
+from rnnscope.core.tables import Column, Figure, Row, Table
 from rnnscope.dynamics.bifurcations import BifurcationDiagram, bifurcation_diagram
 from rnnscope.dynamics.continuation import Branch, continue_fixed_point
 from rnnscope.dynamics.fixed_points import find_fixed_points

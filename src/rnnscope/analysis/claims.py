@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rnnscope.analysis.residency import ZONES
-from rnnscope.core.interfaces import Column, Row, Table
+from rnnscope.core.tables import Column, Row, Table
 
 HOLDS, FAILS, OPEN = "Holds", "Does not hold here", "Cannot be decided here"
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from rnnscope.analysis.attribution import Attribution, integrated_gradients
 from rnnscope.analysis.figures_evidence import Example, course_figure, examples_figure
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, SequenceModel, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, SequenceModel, Trained, TrainingData
 from rnnscope.core.labelled import LabelledData, LabelledSet
 from rnnscope.core.padding import real_steps
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive, PositiveFloat
+from rnnscope.core.tables import Figure
 
 CLEAR = 0.01  # p-value below which a difference is called one
 INCOMPLETE = 0.05  # residual beyond this share of the margin's change is said to be too much
@@ -88,6 +89,14 @@ class Seen:
     probability: Tensor
     start: Tensor
     found: Attribution
+
+    def examples(self, count: int) -> list[int]:
+        """Rows to be drawn, at most so many: as picked, the classes in turn; a mistake takes the last place where there is one."""
+        chosen = list(range(min(count, len(self.inputs))))
+        wrong = (self.decided != self.labels).nonzero()[:, 0].tolist()
+        if wrong and not set(wrong) & set(chosen):
+            chosen[-1] = wrong[0]
+        return chosen
 
 
 def pick(part: LabelledSet, count: int, rng: np.random.Generator) -> LabelledSet:
@@ -206,13 +215,9 @@ def _p(p: float) -> str:
 
 
 def _examples(seen: Seen, data: LabelledData, count: int) -> list[Example]:
-    """Of every class in turn, as picked; a mistake takes the last place where there is one."""
-    wrong = (seen.decided != seen.labels).nonzero()[:, 0].tolist()
-    chosen = list(range(min(count, len(seen.inputs))))
-    if wrong and not set(wrong) & set(chosen):
-        chosen[-1] = wrong[0]
+    """Sequences to be drawn, with what moved the decision."""
     found = []
-    for row in chosen:
+    for row in seen.examples(count):
         length = int(seen.lengths[row])
         found.append(
             Example(

@@ -6,10 +6,10 @@ from jaxtyping import Float
 
 from rnnscope.analysis.figures_state_space import axis_labels
 from rnnscope.analysis.view import View
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.attractors import Attractor, Attractors
 from rnnscope.dynamics.components import PrincipalComponents
-from rnnscope.plotting import COLOURS, MUTED, colour, new_figure, style
+from rnnscope.plotting import COLOURS, MUTED, clear_marks, colour, new_figure, style
 
 SETS, STEPS, OUTPUTS = 6, 200, 3
 
@@ -33,6 +33,7 @@ def basin_figure(found: Attractors, components: PrincipalComponents, words: str)
             axes.plot(*lost.T, "x", color=MUTED, ms=4, label="diverged or not examined")
         axis_labels(axes, components)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        clear_marks(axes)
     caption = f"{len(starts)} starts (small dots) of the network {words}, and the sets on which they settle, in the leading plane of the visited states."
     return Figure("basins", caption, canvas)
 

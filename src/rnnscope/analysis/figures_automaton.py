@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from rnnscope.analysis.figures_state_space import axis_labels
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.core.text import TextData
 from rnnscope.core.vocabulary import shown
 from rnnscope.dynamics.automaton import NEVER, Automaton, Extraction

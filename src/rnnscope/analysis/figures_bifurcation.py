@@ -7,7 +7,7 @@ import torch
 from matplotlib.axes import Axes
 
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.attractors import Attractors
 from rnnscope.dynamics.bifurcations import BifurcationDiagram, BifurcationKind
 from rnnscope.dynamics.continuation import Branch

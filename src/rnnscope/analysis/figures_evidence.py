@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.ticker import MaxNLocator
 
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.plotting import COLOURS, MUTED, colour, new_figure, plain, small_legend, style
 
 AGAINST, FOR = to_rgb(COLOURS[0]), to_rgb(COLOURS[1])

@@ -13,11 +13,11 @@ from torch import Tensor
 from rnnscope.analysis.figures_state_space import axis_labels
 from rnnscope.analysis.trajectory_html import trajectory_3d_html
 from rnnscope.analysis.view import View
-from rnnscope.core.interfaces import Figure
 from rnnscope.core.jacobians import state_jacobians
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.components import PrincipalComponents
 from rnnscope.dynamics.fixed_points import FixedPoints
-from rnnscope.plotting import INK, MUTED, new_figure, small_legend, style
+from rnnscope.plotting import INK, MUTED, clear_marks, new_figure, small_legend, style
 
 SHADES = ("#3a9d5d", "#e0782f", "#d1495b", "#9467c8", "#3b82c4")  # 0, 1, 2, 3 or more unstable directions; undecided
 NAMES = ("stable", "1 unstable direction", "2 unstable directions", "3 or more", "undecided")
@@ -173,6 +173,7 @@ def eigenvalue_figure(found: FixedPoints) -> Figure:
         axes.set(xlabel="real part of λ", ylabel="imaginary part", aspect="equal")
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        clear_marks(axes)
     caption = (
         "Eigenvalues of dF/dh at each fixed point: inside the unit circle a direction decays, outside it grows; off the real axis it "
         "turns. Colours tell the stability of the point to which they belong."

@@ -7,7 +7,7 @@ import numpy as np
 from rnnscope.analysis.figures_reverse import ZONE_COLOURS, symbol_names, zero_to
 from rnnscope.analysis.kick_units import GainSweep, KickUnits, Opposition, SwitchAverages
 from rnnscope.analysis.residency import ZONES, NoiseSensitivity
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, new_figure, small_legend, style
 
 ON_PALE = "#222222"  # not INK, which a dark page turns light
@@ -44,9 +44,13 @@ def ablation_figure(found: KickUnits) -> Figure:
     left_over = f"{100 * found.score[-1]:.0f} %" if len(found.units) else "all"
     caption = (
         "Ablation search: the relative rate of leaving a common output, with each unit silenced alone (capped at 3) and with the greedy group. With "
-        f"{len(found.units)} units silenced {left_over} of the switching is left; {found.reason}."
+        f"{_units(len(found.units))} silenced {left_over} of the switching is left; {found.reason}."
     )
     return Figure("ablation", caption, canvas, wide=True)
+
+
+def _units(count: int) -> str:
+    return f"{count} unit{'' if count == 1 else 's'}"
 
 
 def switch_average_figure(found: Sequence[SwitchAverages], *, names: Sequence[str] | None = None) -> Figure:
@@ -94,7 +98,7 @@ def gain_figure(sweeps: Sequence[GainSweep]) -> Figure:
             axes.set(xlabel="gain", ylabel="switches per step", title=titles[sweep.target], ylim=(0, highest))
             small_legend(axes)
     caption = (
-        f"Switching rate against a gain on {len(sweeps[0].units)} units and on random groups of as many active units (mean and sd). "
+        f"Switching rate against a gain on {_units(len(sweeps[0].units))} and on random groups of as many active units (mean and sd). "
         "All curves meet at gain 1, since starts and noise are the same."
     )
     return Figure("gain_sweeps", caption, canvas, wide=len(sweeps) > 1)

@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from scipy.special import expit
 
-from rnnscope.core.interfaces import Figure, Findings
+from rnnscope.core.interfaces import Findings
 from rnnscope.core.labelled import LabelledData
+from rnnscope.core.tables import Figure
 from rnnscope.plotting import COLOURS, INK, MUTED, new_figure, plain, style
 
 BINS = 15  # of the score across the boundary

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.lyapunov import LyapunovSpectrum
 from rnnscope.plotting import COLOURS, INK, colour, new_figure, style
 

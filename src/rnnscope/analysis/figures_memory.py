@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.forgetting import FORGOTTEN, Forgetting
 from rnnscope.dynamics.gradient_flow import GradientFlow
 from rnnscope.dynamics.memory_capacity import MemoryCapacity

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.components import principal_components
 from rnnscope.numerics.reconstruction import PredictionTime
 from rnnscope.numerics.reconstruction_measures import smoothed_spectrum

@@ -17,7 +17,7 @@ from rnnscope.analysis.readout_geometry import ReadoutAlignment
 from rnnscope.analysis.relaxations import Relaxations
 from rnnscope.analysis.residency import ZONES, Residency, Zones
 from rnnscope.analysis.resonance import Resonance
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.components import PrincipalComponents
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, plain, small_legend, style
 

@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.plotting import COLOURS, INK, MUTED, new_figure, plain, small_legend, style
 
 AGAINST, FOR = to_rgb(COLOURS[0]), to_rgb(COLOURS[1])

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from rnnscope.core.interfaces import Figure
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.components import PrincipalComponents
 from rnnscope.dynamics.trajectories import Trajectories
 from rnnscope.plotting import COLOURS, INK, new_figure, small_legend, style

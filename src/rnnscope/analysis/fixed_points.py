@@ -10,9 +10,10 @@ from rnnscope.analysis.figures_fixed_points import eigenvalue_figure, flow_figur
 from rnnscope.analysis.rays import rays_of, rays_statement, rays_table
 from rnnscope.analysis.view import HeldInput, Loop, View, view
 from rnnscope.analysis.wording import listed
-from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, Table, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegativeFloat, Positive
+from rnnscope.core.tables import Column, Figure, Row, Table
 from rnnscope.dynamics.components import principal_components
 from rnnscope.dynamics.fixed_points import FixedPoints, find_fixed_points
 from rnnscope.dynamics.limiting_rays import LimitingRays
@@ -214,7 +215,7 @@ def _table(found: FixedPoints, outputs: Tensor) -> Table:
     columns = (
         Column("kind", "type"),
         Column("unstable", "unstable directions"),
-        Column("modulus", "largest |λ|"),
+        Column("modulus", "modulus of λ"),
         Column("time", "time constant (steps)"),
         Column("period", "turns once in (steps)"),
         Column("output", "output"),

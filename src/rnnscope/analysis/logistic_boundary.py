@@ -11,11 +11,12 @@ from scipy.stats import norm
 
 from rnnscope.analysis.figures_logistic import logistic_figures
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, SequenceModel, Table, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, SequenceModel, Trained, TrainingData
 from rnnscope.core.labelled import LabelledData, LabelledSet
 from rnnscope.core.linear_logits import LinearLogits
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive
+from rnnscope.core.tables import Column, Figure, Row, Table
 from rnnscope.numerics.logistic import LogisticFit, fit_logistic, log_loss, separable, with_constant
 
 TEN_TO_NINETY = 2 * math.log(9)  # log odds between probabilities of 10 % and 90 %

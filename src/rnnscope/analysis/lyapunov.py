@@ -11,10 +11,11 @@ from rnnscope.analysis.figures_lyapunov import convergence_figure, spectrum_figu
 from rnnscope.analysis.view import HeldInput, View, view
 from rnnscope.analysis.wording import capitalised, with_error
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive
 from rnnscope.core.system import DynamicalSystem
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 
 WHOLE = 40  # state variables up to which the whole spectrum is computed

@@ -9,9 +9,10 @@ import torch
 from rnnscope.analysis.figures_memory import capacity_figure, forgetting_figure, gradient_figure, sensitivity_figure
 from rnnscope.analysis.view import View, view
 from rnnscope.analysis.wording import capitalised
-from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, SupervisedData, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, SupervisedData, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.forgetting import forgetting
 from rnnscope.dynamics.gradient_flow import GradientFlow, gradient_flow
 from rnnscope.dynamics.memory_capacity import memory_capacity

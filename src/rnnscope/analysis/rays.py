@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rnnscope.analysis.view import View
-from rnnscope.core.interfaces import Column, Row, Table
+from rnnscope.core.tables import Column, Row, Table
 from rnnscope.dynamics.limiting_rays import SAME_FACTOR, LimitingRays, is_homogeneous, limiting_rays
 from rnnscope.dynamics.stability import time_constants
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from rnnscope.analysis.figures_reconstruction import attractor_figure, distribution_figure, validity_figure
 from rnnscope.core.driven import in_double
 from rnnscope.core.forecast import ForecastData
-from rnnscope.core.interfaces import AnalysisSpec, Column, Figure, Findings, Row, Table, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.loops import free_run
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
 from rnnscope.core.system import DynamicalSystem, SequenceModel, only_system, rollout
+from rnnscope.core.tables import Column, Figure, Row, Table
 from rnnscope.numerics.reconstruction import ReconstructionScores, Score, reconstruction_scores
 from rnnscope.numerics.reconstruction_measures import after_divergence
 

@@ -25,10 +25,11 @@ from rnnscope.analysis.residency import noise_sensitivity, residency, zones
 from rnnscope.analysis.resonance import resonance
 from rnnscope.analysis.trajectory_html import trajectory_3d_html
 from rnnscope.core.driven import DrivenPaths, drive, in_double, switch_rate, symbol_shares
-from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
 from rnnscope.core.system import DynamicalSystem, SequenceModel, only_system
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.components import principal_components
 from rnnscope.dynamics.limiting_rays import limiting_rays
 from rnnscope.markov.emulation import EmulationData

@@ -11,10 +11,11 @@ from torch import Tensor
 from rnnscope.analysis.evidence import Seen, half_of_evidence, look, pick, try_steps
 from rnnscope.analysis.figures_saliency import FramesExample, saliency_course_figure, saliency_figure
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, SequenceModel, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, SequenceModel, Trained, TrainingData
 from rnnscope.core.labelled import LabelledData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Fraction
+from rnnscope.core.tables import Figure
 
 INCOMPLETE = 0.05  # residual beyond this share of the attributions' size is said to be too much
 
@@ -118,7 +119,10 @@ def _statements(found: dict[str, Any], part: str) -> Iterator[str]:
     replaced = max(1, -int(-found["removed_share"] * found["median_length"] // 1))
     which = "the frame with most evidence for them" if replaced == 1 else f"the {replaced} frames with most evidence for them"
     other = "a random frame" if replaced == 1 else f"{replaced} random frames"
-    word = "those frames count more than others" if by_most > 2 * random + 0.05 else "no few frames decide alone"
+    those, none = (
+        ("that frame counts", "no single frame decides") if replaced == 1 else ("those frames count", "no few frames decide")
+    )
+    word = f"{those} more than others" if by_most > 2 * random + 0.05 else f"{none} alone"
     blank = "black" if found["baseline"] == "zero" else "the mean frame"
     yield (
         f"With {which} made {blank}, {100 * by_most:.0f} % of the decisions change; with {other}, {100 * random:.0f} %: {word}."
@@ -133,13 +137,9 @@ def _statements(found: dict[str, Any], part: str) -> Iterator[str]:
 
 
 def _examples(seen: Seen, shares: Tensor, data: LabelledData, count: int) -> list[FramesExample]:
-    """As picked, the classes in turn; a mistake takes the last place where there is one."""
-    chosen = list(range(min(count, len(shares))))
-    wrong = (seen.decided != seen.labels).nonzero()[:, 0].tolist()
-    if wrong and not set(wrong) & set(chosen):
-        chosen[-1] = wrong[0]
+    """Sequences to be drawn, with what moved the decision."""
     found = []
-    for row in chosen:
+    for row in seen.examples(count):
         length = int(seen.lengths[row])
         found.append(
             FramesExample(

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from rnnscope.core.driven import in_double
-from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, SequenceModel, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, SequenceModel, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive
 from rnnscope.core.system import only_system, rollout
+from rnnscope.core.tables import Figure
 from rnnscope.core.text import TextData
 from rnnscope.core.vocabulary import shown
 from rnnscope.dynamics.symbol_sampling import read_symbols

@@ -6,9 +6,10 @@ import torch
 
 from rnnscope.analysis.figures_state_space import paths_figure, scree_figure, units_figure
 from rnnscope.analysis.view import view
-from rnnscope.core.interfaces import AnalysisSpec, Figure, Findings, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive
+from rnnscope.core.tables import Figure
 from rnnscope.dynamics.trajectories import trajectories
 
 SATURATED = 0.95  # of the range of a unit that lies in (-1, 1)

@@ -29,20 +29,23 @@ function bytes(text){var raw=atob(text),out=new Uint8Array(raw.length);for(var i
 var view=new DataView(bytes(setup.points)),codes=new Uint8Array(bytes(setup.codes)),n=codes.length;
 var x=new Float32Array(n),y=new Float32Array(n),z=new Float32Array(n);
 for(var i=0;i<n;i++){x[i]=view.getInt16(6*i,true)/32767;y[i]=view.getInt16(6*i+2,true)/32767;z[i]=view.getInt16(6*i+4,true)/32767}
-var hidden={},turn,tilt,zoom,depth=new Float32Array(n),px=new Float32Array(n),py=new Float32Array(n),order=[],pending=false;
+var hidden={},turn,tilt,zoom,depth=new Float32Array(n),px=new Float32Array(n),py=new Float32Array(n),order=[],pending=false,reach=[1e-9,1e-9];
 for(i=0;i<n;i++)order.push(i);
 function home(){turn=.7;tilt=.45;zoom=1}
 function place(a,b,c,s,w,h){
  var u=Math.cos(turn)*a-Math.sin(turn)*b,v=Math.sin(turn)*a+Math.cos(turn)*b;
  var d=Math.cos(tilt)*v-Math.sin(tilt)*c,t=Math.sin(tilt)*v+Math.cos(tilt)*c,f=s*3.2/(3.2+d);
  return[w/2+f*u,h/2-f*t,d]}
+function measure(){
+ for(var k=0;k<8;k++){var p=place(setup.half[0]*(k&1?1:-1),setup.half[1]*(k&2?1:-1),setup.half[2]*(k&4?1:-1),1,0,0);
+  reach[0]=Math.max(reach[0],Math.abs(p[0]));reach[1]=Math.max(reach[1],Math.abs(p[1]))}}
 function draw(){
  pending=false;
  var ratio=window.devicePixelRatio||1,w=canvas.clientWidth,h=canvas.clientHeight;
  if(!w)return;
  if(canvas.width!==Math.round(w*ratio)||canvas.height!==Math.round(h*ratio)){canvas.width=Math.round(w*ratio);canvas.height=Math.round(h*ratio)}
  pen.setTransform(ratio,0,0,ratio,0,0);pen.clearRect(0,0,w,h);
- var half=setup.half,s=.56*Math.min(w,h)*zoom/Math.hypot(half[0],half[1],half[2]),ink=getComputedStyle(root).color,p,q,k;
+ var half=setup.half,s=zoom*Math.min(.56*Math.min(w,h)/Math.hypot(half[0],half[1],half[2]),.48*w/reach[0],.46*h/reach[1]),ink=getComputedStyle(root).color,p,q,k;
  for(i=0;i<n;i++){p=place(x[i],y[i],z[i],s,w,h);px[i]=p[0];py[i]=p[1];depth[i]=p[2]}
  pen.strokeStyle=ink;pen.fillStyle=ink;pen.lineWidth=1;pen.font="12px sans-serif";
  var a=half[0],b=half[1],c=half[2],ends=[[a,-b,-c],[-a,b,-c],[-a,-b,c]];q=place(-a,-b,-c,s,w,h);pen.globalAlpha=.7;
@@ -72,7 +75,7 @@ root.querySelectorAll("button").forEach(function(b){b.addEventListener("click",f
 window.addEventListener("resize",later);
 if(window.ResizeObserver)new ResizeObserver(later).observe(canvas);
 if(window.matchMedia){var dark=matchMedia("(prefers-color-scheme: dark)");if(dark.addEventListener)dark.addEventListener("change",later)}
-home();draw()})();</script>
+home();measure();draw()})();</script>
 </div>
 """
 

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rnnscope.cli.progress import carry_out, show_progress
 from rnnscope.cli.shared import AllowSource, AsJson, Debug, Model, Out, Quiet, emit, finish, user_errors
+
+if TYPE_CHECKING:
+    from rnnscope.results import Run
 
 
 def forecast(
@@ -66,39 +69,65 @@ def sample(
 ) -> None:
     """Let a network generate: sequences, where it emulates an HMM; text, where it was trained on one."""
     with user_errors(debug, as_json):
-        from rnnscope.comparison import write_sequences, write_texts
         from rnnscope.core.errors import ConfigError
         from rnnscope.core.text import TextData
         from rnnscope.results import Run
 
         opened = Run(run_folder, allow_source=allow_source)
-        name = model or opened.best_model()
         if isinstance(opened.data, TextData):
-            count, length = 1 if num_sequences is None else num_sequences, 400 if num_steps is None else num_steps
-            how: dict[str, Any] = {
-                "temperature": 1.0 if temperature is None else temperature,
-                "top_k": top_k or 0,
-                "seed": seed,
-            }
-            made = opened.write_text(length, prompt=prompt or "", num_sequences=count, model=model, **how)
-            if out is not None:
-                write_texts(made, out)
-            told = {"file": None if out is None else str(out), "model": name, "note": made.note}
-            said = f"{count} texts of {length} characters by {name} -> {out}" if out else _texts(made.prompt, made.texts)
-            emit(
-                {**told, "texts": [made.prompt + t for t in made.texts]},
-                as_json,
-                said + (f"\n({made.note})" if made.note else ""),
-            )
-            return
-        for option, value in (("--prompt", prompt), ("--temperature", temperature), ("--top-k", top_k)):
-            if value is not None:
-                raise ConfigError(f"{option} with a run that has no text", "a run of the task text", f"leave {option} out")
-        count, steps = 1000 if num_sequences is None else num_sequences, 100 if num_steps is None else num_steps
-        target = out or Path("sequences.npz")
-        write_sequences(opened.sample(count, steps, model=model, seed=seed), target)
-        found = {"file": str(target), "model": name, "sequences": count, "steps": steps}
-        emit(found, as_json, f"{count} sequences of {steps} steps by {name} -> {target}")
+            found, said = _write_text(opened, num_sequences, num_steps, out, prompt, temperature, top_k, model, seed)
+        else:
+            for option, value in (("--prompt", prompt), ("--temperature", temperature), ("--top-k", top_k)):
+                if value is not None:
+                    raise ConfigError(f"{option} with a run that has no text", "a run of the task text", f"leave {option} out")
+            found, said = _write_symbols(opened, num_sequences, num_steps, out, model, seed)
+        emit(found, as_json, said)
+
+
+def _write_text(
+    run: "Run",
+    num_texts: int | None,
+    num_characters: int | None,
+    out: Path | None,
+    prompt: str | None,
+    temperature: float | None,
+    top_k: int | None,
+    model: str | None,
+    seed: int,
+) -> tuple[dict[str, Any], str]:
+    """Texts by a run's network, on the screen or in a file: what is told to programs, and to people."""
+    from rnnscope.comparison import write_texts
+
+    name = model or run.best_model()
+    count, length = 1 if num_texts is None else num_texts, 400 if num_characters is None else num_characters
+    made = run.write_text(
+        length,
+        prompt=prompt or "",
+        num_sequences=count,
+        model=model,
+        temperature=1.0 if temperature is None else temperature,
+        top_k=top_k or 0,
+        seed=seed,
+    )
+    if out is not None:
+        write_texts(made, out)
+    told = {"file": None if out is None else str(out), "model": name, "note": made.note}
+    said = f"{count} texts of {length} characters by {name} -> {out}" if out else _texts(made.prompt, made.texts)
+    return {**told, "texts": [made.prompt + t for t in made.texts]}, said + (f"\n({made.note})" if made.note else "")
+
+
+def _write_symbols(
+    run: "Run", num_sequences: int | None, num_steps: int | None, out: Path | None, model: str | None, seed: int
+) -> tuple[dict[str, Any], str]:
+    """Sequences by a run's network in a file: what is told to programs, and to people."""
+    from rnnscope.comparison import write_sequences
+
+    name = model or run.best_model()
+    count, steps = 1000 if num_sequences is None else num_sequences, 100 if num_steps is None else num_steps
+    target = out or Path("sequences.npz")
+    write_sequences(run.sample(count, steps, model=model, seed=seed), target)
+    found = {"file": str(target), "model": name, "sequences": count, "steps": steps}
+    return found, f"{count} sequences of {steps} steps by {name} -> {target}"
 
 
 def _texts(prompt: str, texts: tuple[str, ...]) -> str:

@@ -162,7 +162,10 @@ class ForecastData(SupervisedData):
             "calibration": sum(len(s) for s in self.parts.calibration),
             **{name: sum(len(s) for s in spans) for name, spans in self.parts.tests.items()},
         }
-        total = sum(count.values())
+        # further parts may lie inside the test part, and then they are no share of their own
+        share = {
+            name: n for name, n in count.items() if name not in self.parts.tests or name == "test" or not self._in_test(name)
+        }
         first = self.series[0]
         return {
             "series": len(self.series),
@@ -170,18 +173,25 @@ class ForecastData(SupervisedData):
             "variables": list(first.names),
             "covariates": list(first.covariate_names),
             "unit": self.unit,
-            "time_range": [str(first.times[0]), str(first.times[-1])],
+            "time_range": [str(t).removesuffix(".0") for t in first.times[[0, -1]]],
             "value_range": {n: [float(values[:, v].min()), float(values[:, v].max())] for v, n in enumerate(first.names)},
             "window": self.window,
             "horizon": self.representation.horizon,
             "input_shape": ["batch", self.window, self.signature.input_size],
             "output_shape": ["batch", self.window, self.signature.output_size],
             "targets": count,
-            "targets_percent": {name: round(100 * n / total, 1) for name, n in count.items()},
+            "targets_percent": {name: round(100 * n / sum(share.values()), 1) for name, n in share.items()},
             "protocol": self.protocol,
             "fingerprint": self.fingerprint(),
             "notes": list(self.notes),
         }
+
+    def _in_test(self, name: str) -> bool:
+        """Whether every step of a further test set is one of the main one's."""
+        main = self.parts.tests["test"]
+        return all(
+            any(s.series == t.series and t.start <= s.start and s.stop <= t.stop for t in main) for s in self.parts.tests[name]
+        )
 
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of all values and covariates: tells whether data are the same as before."""

@@ -18,6 +18,9 @@ from torch.nn.functional import cross_entropy
 from rnnscope.core.errors import DataError, ShapeError
 from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import Batch, BatchSource, Probe, Signature, Stream, SupervisedData
+from rnnscope.core.system import SequenceModel
+
+MOST_VALUES = 1 << 22  # input values that a network reads at a time
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,18 @@ def labelled_set(
         rules or {},
         title,
     )
+
+
+@torch.no_grad()
+def class_probabilities(model: SequenceModel, part: LabelledSet) -> Float[np.ndarray, "N C"]:
+    """Softmax, in float64, of a network's logits after each sequence's last step.
+
+    Args:
+        model: in evaluation mode. part: its sequences, read in pieces of a size that memory bears.
+    """
+    size = max(1, MOST_VALUES // (part.num_steps * part.inputs.shape[2]))
+    found = [model(b.inputs, b.lengths, last=1)[:, -1].double().softmax(-1) for b in part.batches(size)]
+    return torch.cat(found).numpy(force=True)
 
 
 @dataclass(frozen=True)
@@ -249,7 +264,7 @@ class LabelledData(SupervisedData):
             "frames (channels, height, width)": list(self.frame),
             "sequences": {name: len(part) for name, part in parts.items()},
             "steps per sequence": {name: _lengths(part) for name, part in parts.items()},
-            "sequences per class": {name: self.counts(part) for name, part in parts.items()},
+            "sequences per class": {name: {_spoken(c): n for c, n in self.counts(p).items()} for name, p in parts.items()},
             "test parts": {name: part.title for name, part in self.tests.items() if part.title},
             "fingerprint": self.fingerprint(),
             "notes": list(self.notes),
@@ -322,6 +337,11 @@ def stratified_parts(
         for part, piece in zip(dealt, np.split(members, cuts), strict=True):
             part.append(piece)
     return [rng.permutation(np.concatenate(part)) for part in dealt]
+
+
+def _spoken(name: str) -> str:
+    """A class's name beside a number: one that is a number itself is called "class 1"."""
+    return f"class {name}" if name.lstrip("+-").replace(".", "", 1).isdigit() else name
 
 
 def _lengths(part: LabelledSet) -> str:

@@ -187,7 +187,7 @@ def driving_inputs(
         )
     given = inputs.detach().to(like.device, torch.float64)
     shared = given.ndim == 2
-    words = "one given input sequence" if shared else f"{rows} given input sequences"
+    words = "one given input sequence" if shared or rows == 1 else f"{rows} given input sequences"
     return given.expand(rows, *given.shape) if shared else given, words if width else "no input"
 
 

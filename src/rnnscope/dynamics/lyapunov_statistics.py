@@ -104,7 +104,7 @@ def classify(
     tolerances = resolution(errors, num_steps)
     largest, tolerance = float(exponents[0]), float(tolerances[0])
     positive, neutral = int((exponents > tolerances).sum()), int((exponents.abs() <= tolerances).sum())
-    shown = f"largest exponent {largest:.4g} ± {float(errors[0]):.1g} per step (told from zero beyond ±{tolerance:.1g})"
+    shown = f"largest exponent {largest:.4g} ± {float(errors[0]):.1g} per step (within ±{tolerance:.1g} it counts as zero)"
     if positive:
         return Verdict("chaotic", f"{shown}; {positive} positive, {neutral} compatible with zero")
     if largest < -tolerance:

@@ -54,9 +54,8 @@ class Cycle:
     def summary(self) -> str:
         """One line."""
         name = "fixed point" if self.period == 1 else f"cycle of period {self.period}"
-        return (
-            f"{name}, {self.kind}, largest |multiplier| {float(self.multipliers.abs().max()):.6g}, residual {self.residual:.1e}"
-        )
+        residual = f"{self.residual:.1e}" if self.residual else "0"
+        return f"{name}, {self.kind}, largest |multiplier| {float(self.multipliers.abs().max()):.6g}, residual {residual}"
 
 
 def close_cycles(

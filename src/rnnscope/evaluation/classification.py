@@ -6,23 +6,12 @@ from typing import Any
 import numpy as np
 
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import (
-    Column,
-    Evaluation,
-    EvaluationSpec,
-    Figure,
-    Headline,
-    History,
-    ModelResult,
-    Row,
-    SequenceModel,
-    Table,
-    TrainingData,
-)
+from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, SequenceModel, TrainingData
 from rnnscope.core.labelled import LabelledData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive, PositiveFloat
 from rnnscope.core.summaries import best_results, entries, kept_arrays, run_metrics
+from rnnscope.core.tables import Column, Figure, Headline, Row, Table
 from rnnscope.evaluation.classification_baselines import baseline_answers
 from rnnscope.evaluation.classification_figures import classification_figures
 from rnnscope.evaluation.classification_scores import beats_trivial, label, network_answers, result_of, rows_by_kind

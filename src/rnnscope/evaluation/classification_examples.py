@@ -4,8 +4,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from rnnscope.core.interfaces import Figure, ModelResult
+from rnnscope.core.interfaces import ModelResult
 from rnnscope.core.labelled import LabelledData, LabelledSet
+from rnnscope.core.tables import Figure
 from rnnscope.plotting import COLOURS, MUTED, colour, new_figure, plain
 
 MOST_LINES, MOST_BARS, SHOWN_STEPS, SHOWN_FRAMES = 5, 8, 400, 8

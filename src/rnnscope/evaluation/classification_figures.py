@@ -7,10 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
-from rnnscope.core.interfaces import Figure, History, ModelResult
+from rnnscope.core.interfaces import History, ModelResult
 from rnnscope.core.labelled import LabelledData, LabelledSet
+from rnnscope.core.tables import Figure
 from rnnscope.evaluation.classification_examples import examples
 from rnnscope.evaluation.classification_scores import best_trivial, label, trivial
+from rnnscope.evaluation.learning_curves import learning_curves
 from rnnscope.numerics.classification_metrics import class_areas, confusion_matrix, reliability
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, plain, style
 
@@ -50,14 +52,7 @@ def training(histories: dict[str, list[History]]) -> Figure:
     shown = [q for q in QUANTITIES if any(f"{part}_{q}" in columns for part in ("train", "validation"))]
     figure, axes = new_figure(1, max(1, len(shown)), 10.5, 3.4)
     for panel, quantity in zip(np.atleast_1d(axes), shown, strict=False):
-        for index, (name, repeats) in enumerate(histories.items()):
-            for repeat, history in enumerate(repeats):
-                for part, width in (("train", 0.8), ("validation", 1.6)):
-                    if (values := history.columns.get(f"{part}_{quantity}")) is not None:
-                        words = f"{name}, {'training' if part == 'train' else part}" if repeat == 0 else None
-                        fade = 0.6 if part == "train" else 1.0
-                        style_ = {"color": colour(index), "lw": width, "alpha": fade}
-                        panel.plot(history.columns["epoch"], values, label=words and plain(words), **style_)
+        learning_curves(panel, histories, quantity)
         panel.set(xlabel="epoch", title=QUANTITIES[quantity])
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if quantity == "loss":
@@ -67,7 +62,7 @@ def training(histories: dict[str, list[History]]) -> Figure:
         figure.legend(*handles, loc="outside upper right", ncols=4)
     thick = ", thick the validation part" if any(name.startswith("validation_") for name in columns) else ""
     caption = (
-        f"Training, every repeat: thin the training part (as it was met, with dropout){thick}. "
+        f"Training, every repeat: thin the training part (as it was met, with any dropout){thick}. "
         "Macro recall is the mean over classes of the share decided right."
     )
     return Figure("training", caption, figure, True)
@@ -149,6 +144,7 @@ def kinds(data: LabelledData, references: dict[str, ModelResult], results: Resul
     parts = [p for p in data.tests if f"{p} by kind" in next(iter(results.values()))[0].scores][:SHOWN_MODELS]
     most = max(len(next(iter(results.values()))[0].scores[f"{p} by kind"]) for p in parts)
     figure, axes = new_figure(1, len(parts), 10.5, 1.2 + 0.2 * most * (len(results) + 1))
+    rivals = list(dict.fromkeys(best_trivial(p, references, data) for p in parts))
     for panel, part in zip(np.atleast_1d(axes), parts, strict=True):
         names = list(next(iter(results.values()))[0].scores[f"{part} by kind"])
         rows, width = np.arange(len(names)), 0.8 / (len(results) + 1)
@@ -161,7 +157,9 @@ def kinds(data: LabelledData, references: dict[str, ModelResult], results: Resul
         rival = best_trivial(part, references, data)
         at = rows + len(results) / 2 * width
         values = np.array([references[rival].scores[f"{part} by kind"][n] for n in names])
-        panel.barh(at, values, width * 0.92, color=MUTED, alpha=0.6, label=plain(label(rival)))
+        panel.barh(
+            at, values, width * 0.92, color=MUTED, alpha=(0.65, 0.3, 0.95)[rivals.index(rival) % 3], label=plain(label(rival))
+        )
         panel.set_yticks(rows, [plain(n) for n in names])
         panel.invert_yaxis()
         panel.set(xlabel="decided right", xlim=(0, 1.02), title=part if part != "test" else "test part")
@@ -172,7 +170,7 @@ def kinds(data: LabelledData, references: dict[str, ModelResult], results: Resul
             panel.tick_params(labelleft=False)
     entries = {n: h for p in np.atleast_1d(axes) for h, n in zip(*p.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside upper right", ncols=3, fontsize=8)
-    caption = "Share decided right by kind of example: medians over repeats (ticks: each one), beside the best baseline (grey)."
+    caption = "Share decided right by kind of example: medians over repeats (ticks: each one), beside the best baseline of the part (grey)."
     return Figure("kinds", caption, figure, True)
 
 
@@ -197,7 +195,7 @@ def roc(data: LabelledData, best: dict[str, ModelResult], chosen: str) -> Figure
     for index, (name, probabilities, number) in enumerate(shown):
         area = class_areas(labels, probabilities)[number]
         if np.isfinite(area):
-            words = f"{plain(name)}: {np.floor(area * 1e4) / 1e4:.4f}"
+            words = f"{plain(name)}: {min(round(area, 4), 0.9999) if area < 1 else 1:.4g}"
             dash = "-" if index < len(COLOURS) else "--"
             panel.plot(*_roc(labels == number, probabilities[:, number]), color=colour(index), ls=dash, label=words)
     panel.set(
@@ -236,7 +234,7 @@ def calibration(data: LabelledData, best: dict[str, ModelResult]) -> Figure:
     )
     right.set(xlabel="probability of the decided class", ylabel="share of the sequences", xlim=(lowest - 0.03, 1.03))
     figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=4)
-    errors = ", ".join(f"{name} {result.scores['test']['calibration_error']:.3f}" for name, result in best.items())
+    errors = ", ".join(f"{name} {result.scores['test']['calibration_error']:.2g}" for name, result in best.items())
     caption = (
         "Calibration on the test part: on the diagonal a probability is what it says; the larger a point, the more sequences. "
         f"Expected calibration error: {errors}."

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from rnnscope.core.interfaces import ModelResult, Scores
-from rnnscope.core.labelled import LabelledData, LabelledSet
+from rnnscope.core.labelled import LabelledData, LabelledSet, class_probabilities
 from rnnscope.core.system import SequenceModel
 from rnnscope.numerics.classification_metrics import (
     confusion_matrix,
@@ -18,7 +17,6 @@ from rnnscope.numerics.classification_metrics import (
     probability_scores,
 )
 
-MOST_VALUES = 1 << 22  # input values that a network reads at a time
 CLEAR = 0.01  # p-value below which a difference is called one
 MAJORITY, SUMMARIES = "majority", "summaries"
 
@@ -31,16 +29,10 @@ class Answers:
     probabilities: Float[np.ndarray, "N C"] | None = None
 
 
-@torch.no_grad()
 def network_answers(model: SequenceModel, part: LabelledSet) -> Answers:
     """Class probabilities from the logits after each sequence's last step."""
     model.eval()
-    size = max(1, MOST_VALUES // (part.num_steps * part.inputs.shape[2]))
-    pieces = []
-    for batch in part.batches(size):
-        logits = model(batch.inputs, batch.lengths, last=1)[:, -1]
-        pieces.append(logits.double().softmax(-1).numpy(force=True))
-    probabilities = np.nan_to_num(np.concatenate(pieces), nan=0.0)
+    probabilities = np.nan_to_num(class_probabilities(model, part), nan=0.0)
     return Answers(probabilities.argmax(1), probabilities)
 
 

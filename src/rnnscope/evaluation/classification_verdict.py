@@ -48,7 +48,7 @@ def against_baselines(result: ModelResult, references: dict[str, ModelResult], p
         f"{where} {verb} {_the(label(rival))}: balanced accuracy {percent(own['balanced_accuracy'])} against "
         f"{percent(other['balanced_accuracy'])} ({_p(p)})"
     )
-    return f"{text}; {_accuracy(own)}, MCC {own['mcc']:.3f}" if part == "test" else text
+    return f"{text}; {_accuracy(own)}, MCC {own['mcc']:.3g}" if part == "test" else text
 
 
 def one_answer(result: ModelResult, references: dict[str, ModelResult], data: LabelledData) -> list[str]:
@@ -76,7 +76,7 @@ def independence(result: ModelResult, references: dict[str, ModelResult], data: 
         return [f"it is not clear whether its decisions depend on the labels (permutation p = {p:.2g}, {count} sequences)"]
     if ranks(result, data):
         return [
-            f"its decisions on the test part are independent of the labels (permutation p = {p:.2g}), though its probabilities rank "
+            f"its decisions on the test part show no relation to the labels (permutation p = {p:.2g}), though its probabilities rank "
             f"the classes (area under the ROC curve {result.scores['test']['auc']:.3f}): it learned something, but not where to decide"
         ]
     known = f"; {percent(result.scores['train']['accuracy'])} are right in training" if "train" in result.scores else ""
@@ -84,12 +84,12 @@ def independence(result: ModelResult, references: dict[str, ModelResult], data: 
     if seeing:
         finder = max(seeing, key=lambda n: references[n].scores["test"]["balanced_accuracy"])
         return [
-            f"its decisions on the test part are independent of the labels (permutation p = {p:.2g}){known}. It learned "
+            f"its decisions on the test part show no relation to the labels (permutation p = {p:.2g}){known}. It learned "
             f"nothing that carries over, though there is something to learn: {_the(label(finder))} gets a balanced accuracy of "
             f"{percent(references[finder].scores['test']['balanced_accuracy'])} there"
         ]
     return [
-        f"there is nothing to learn as far as the {count} test sequences tell: labels are independent of the inputs, "
+        f"there is nothing to learn as far as the {count} test sequences tell: labels show no relation to the inputs, "
         f"p = {p:.2g} (permutation test){known}, and what is above chance there was learned by heart"
     ]
 

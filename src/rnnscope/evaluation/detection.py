@@ -6,20 +6,12 @@ from typing import Annotated
 from pydantic import Field
 
 from rnnscope.core.errors import ConfigError, unknown_name
-from rnnscope.core.interfaces import (
-    Evaluation,
-    EvaluationSpec,
-    Figure,
-    Headline,
-    History,
-    ModelResult,
-    SequenceModel,
-    TrainingData,
-)
+from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, SequenceModel, TrainingData
 from rnnscope.core.marked_series import MarkedData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative
 from rnnscope.core.summaries import best_results, entries, kept_arrays, run_metrics
+from rnnscope.core.tables import Figure, Headline
 from rnnscope.evaluation.detection_figures import detection_figures
 from rnnscope.evaluation.detection_scores import (
     ONE_LINERS,
@@ -34,7 +26,8 @@ from rnnscope.evaluation.detection_scores import (
     vus_buffer,
 )
 from rnnscope.evaluation.detection_tables import detection_tables, notes, verdict_of
-from rnnscope.numerics.thresholds import THREE_SIGMA, Control, Method
+from rnnscope.numerics.nulls import Method
+from rnnscope.numerics.thresholds import THREE_SIGMA, Control
 
 HEADLINES = (
     Headline("average_precision", "test", "average_precision", "average precision", "high"),
@@ -50,7 +43,7 @@ class Detection(EvaluationSpec):
 
     Fields:
         threshold: how scores become p-values, for detectors that bring no threshold of their own: three-sigma, mad, quantile or pot,
-            see `rnnscope.numerics.thresholds.fit_null`. None: pot where there is a training part to set it by, mad where there is none.
+            see `rnnscope.numerics.nulls.fit_null`. None: pot where there is a training part to set it by, mad where there is none.
         control: what `rate` promises: `step` (false alarms per step), `set` (probability of any in the series) or `fdr` (share of
             false ones among the alarms). rate: in (0, 1); 0.0027, that of three standard deviations.
         chosen: the model that the verdict is about, named in advance; the first when "".

@@ -6,10 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from sklearn.metrics import precision_recall_curve
 
-from rnnscope.core.interfaces import Figure, History, ModelResult
+from rnnscope.core.interfaces import History, ModelResult
 from rnnscope.core.marked_series import MarkedData
+from rnnscope.core.tables import Figure
 from rnnscope.evaluation.detection_scores import rankable
 from rnnscope.evaluation.detection_tables import label
+from rnnscope.evaluation.learning_curves import learning_curves
 from rnnscope.numerics.detection_metrics import ranges_of
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, legend_above, log_scale, new_figure, plain, style, thin
 
@@ -150,12 +152,7 @@ def precision_recall(data: MarkedData, references: dict[str, ModelResult], resul
 def training(histories: dict[str, list[History]]) -> Figure:
     """Loss of the forecasters by epoch, every repeat."""
     figure, panel = new_figure(1, 1, 7.5, 3.2)
-    for index, (name, repeats) in enumerate(histories.items()):
-        for repeat, history in enumerate(repeats):
-            for key, what, width in (("train_loss", "training", 0.8), ("validation_loss", "validation", 1.4)):
-                if key in history.columns:
-                    text = f"{plain(name)}, {what}" if repeat == 0 else None
-                    panel.plot(history.columns["epoch"], history.columns[key], color=colour(index), lw=width, label=text)
+    learning_curves(panel, histories)
     panel.set(xlabel="epoch", ylabel="mean squared error, one step ahead")
     log_scale(panel, "y")
     legend_above(panel, 4)

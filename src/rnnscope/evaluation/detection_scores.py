@@ -11,7 +11,8 @@ from rnnscope.core.marked_series import MarkedData, MarkedSeries, ScoresSteps
 from rnnscope.evaluation.forecasters import NetworkForecaster
 from rnnscope.numerics.anomaly_scores import typical_period
 from rnnscope.numerics.detection_metrics import alarm_scores, ranges_of, ranking_scores
-from rnnscope.numerics.thresholds import Alarms, Control, Method, Side, fit_null, raise_alarms
+from rnnscope.numerics.nulls import Method, Side, fit_null
+from rnnscope.numerics.thresholds import Alarms, Control, raise_alarms
 
 TINY = 1e-300
 MOST_BUFFER = 300

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnscope.core.interfaces import Column, ModelResult, Row, Scores, Table
+from rnnscope.core.interfaces import ModelResult, Scores
 from rnnscope.core.marked_series import MarkedData
+from rnnscope.core.tables import Column, Row, Table
 from rnnscope.evaluation.detection_scores import rankable
 from rnnscope.numerics.detection_metrics import precision_gap
 from rnnscope.numerics.thresholds import Control
@@ -44,10 +45,15 @@ NOISE = (
 )
 FEW_INDEPENDENT = 30
 PROMISE = {
-    "step": "a false alarm at {rate:.2%} of the steps",
-    "set": "any false alarm in a whole set with probability {rate:.2%}",
-    "fdr": "a share of false ones among the alarms of {rate:.2%} (any alarm in pure noise with that probability)",
+    "step": "a false alarm at {rate} of the steps",
+    "set": "any false alarm in a whole set with probability {rate}",
+    "fdr": "a share of false ones among the alarms of {rate} (any alarm in pure noise with that probability)",
 }
+
+
+def percent(share: float) -> str:
+    """A share in per cent, to two digits."""
+    return f"{round(100 * share)} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def label(name: str) -> str:
@@ -78,7 +84,7 @@ def detection_tables(
             )
         )
     columns = tuple(c for c in (*COUNTS, *NOISE) if any(c.key in row.values for row in rows))
-    title = "Alarms at the stated rate, beside chance: " + PROMISE[control].format(rate=rate)
+    title = "Alarms at the stated rate, beside chance: " + PROMISE[control].format(rate=percent(rate))
     found.append(Table(title, columns, tuple(rows)))
     if any("alarms_away" in row.values for row in rows):
         columns = tuple(c for c in PLACES if any(c.key in row.values for row in rows))
@@ -158,9 +164,9 @@ def against_chance(scores: Scores, control: Control, rate: float, *, ordered: bo
     what = "step" if ordered else "value"
     head = f"{found} of {count} {what}s raise{'s' if found == 1 else ''} an alarm"
     if control != "step":
-        promise = f"any at all in pure noise with probability {rate:.2%}"
+        promise = f"any at all in pure noise with probability {percent(rate)}"
         if control == "fdr":
-            promise = f"{rate:.2%} of the alarms false on average, any at all in pure noise with that probability"
+            promise = f"{percent(rate)} of the alarms false on average, any at all in pure noise with that probability"
         text = f"{head} (held to: {promise})"
         return f"{text}. {'More than chance predicts.' if found else 'Nothing stands out' + ('.' if ordered else ': no emergence.')}"
     chance = f"{scores['chance']:.2g}" if scores["chance"] >= 1e-4 else "below 0.0001"
@@ -172,7 +178,7 @@ def against_chance(scores: Scores, control: Control, rate: float, *, ordered: bo
     if ordered:
         return f"{text}: no more than chance predicts."
     some = scores["stated_set"]
-    return f"{text}. Finding what chance predicts is no emergence: {some:.0%} of sets of pure noise raise an alarm at this threshold."
+    return f"{text}. Finding what chance predicts is no emergence: {percent(some)} of sets of pure noise raise an alarm at this threshold."
 
 
 def against_marks(
@@ -194,7 +200,7 @@ def against_marks(
     )
     return (
         f"{text}; VUS-PR {scores['vus_pr']:.3f}. Its alarms have precision {scores['precision']:.2f} and recall {scores['recall']:.2f} "
-        f"and meet {scores['ranges_found']:.0%} of the marked ranges. {ends}"
+        f"and meet {percent(scores['ranges_found'])} of the marked ranges. {ends}"
     )
 
 
@@ -207,11 +213,12 @@ def beside(result: ModelResult, kind: str, group: dict[str, ModelResult], data: 
     part = data.series.judged
     first, second = (rankable(r.arrays["score"][part]) for r in (result, group[rival]))
     gap = precision_gap(first, second, data.series.marks[part], reach)
-    text = f"{verb} the best {kind}'s, {label(rival)}, {other:.3f}"
+    best = f"the best {kind}'s, {label(rival)}, {other:.3f}"
     if gap is None:
-        return f"{text} (no interval: too few marked ranges)"
-    unsure = ", which holds 0: this series does not decide" if gap[0] <= 0 <= gap[1] else ""
-    return f"{text} (difference {own - other:+.3f}, 95 % interval {gap[0]:+.3f} to {gap[1]:+.3f}{unsure})"
+        return f"{verb} {best} (no interval: too few marked ranges)"
+    unsure = gap[0] <= 0 <= gap[1]
+    told = f"difference {own - other:+.3f}, 95 % interval {gap[0]:+.3f} to {gap[1]:+.3f}{', which holds 0' if unsure else ''}"
+    return f"{'is not clearly different from' if unsure else verb} {best} ({told})"
 
 
 def notes(data: MarkedData, threshold: str | None, noise_sets: int) -> tuple[str, ...]:

@@ -7,20 +7,12 @@ import numpy as np
 
 from rnnscope.core.driven import boundedness
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import (
-    Evaluation,
-    EvaluationSpec,
-    Figure,
-    History,
-    ModelResult,
-    Scores,
-    SequenceModel,
-    TrainingData,
-)
+from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, Scores, SequenceModel, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive, PositiveFloat
 from rnnscope.core.summaries import best_results, entries, kept_arrays, run_metrics
 from rnnscope.core.system import only_system
+from rnnscope.core.tables import Figure
 from rnnscope.evaluation.emulation_figures import emulation_figures
 from rnnscope.evaluation.emulation_scores import (
     Compared,

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
 
-from rnnscope.core.interfaces import Figure, History, ModelResult
+from rnnscope.core.interfaces import History, ModelResult
+from rnnscope.core.tables import Figure
 from rnnscope.markov.emulation import EmulationData
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, style
 

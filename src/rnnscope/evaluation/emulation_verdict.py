@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnscope.core.interfaces import Column, Headline, History, ModelResult, Row, Scores, Table
+from rnnscope.core.interfaces import History, ModelResult, Scores
+from rnnscope.core.tables import Column, Headline, Row, Table
 
 # name -> (reading, score, lower bound, upper bound); fixed beforehand, see docs/results/hmm.md
 WINDOW = {
@@ -124,7 +125,7 @@ def model_verdict(
     tied = [label(n) for n, v in rivals.items() if abs(own["divergence"] - v) <= 2 * spread]
     lost = [label(n) for n, v in rivals.items() if own["divergence"] > v + 2 * spread]
     parts = [
-        f"{word} {', '.join(names)}" for word, names in (("beats", beaten), ("ties with", tied), ("loses to", lost)) if names
+        f"{word} {' and '.join(names)}" for word, names in (("beats", beaten), ("ties with", tied), ("loses to", lost)) if names
     ]
     sentences.append(f"it {'; '.join(parts)}" if parts else "there is nothing to compare with")
     failed = [name for name, held in scores["gates"].items() if not held]

@@ -7,22 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import (
-    Column,
-    Evaluation,
-    EvaluationSpec,
-    Figure,
-    Headline,
-    History,
-    ModelResult,
-    Row,
-    SequenceModel,
-    Table,
-    TrainingData,
-)
+from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, SequenceModel, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
 from rnnscope.core.summaries import entries, kept_arrays, run_metrics
+from rnnscope.core.tables import Column, Figure, Headline, Row, Table
 from rnnscope.core.task_family import FamilyData
 from rnnscope.evaluation.few_shot_figures import few_shot_figures
 from rnnscope.evaluation.few_shot_scores import (
@@ -41,6 +30,7 @@ from rnnscope.evaluation.few_shot_scores import (
 from rnnscope.evaluation.few_shot_verdict import model_verdict
 
 EXACT = 1e-9  # an error as small is rounding
+DIVERGED = 1e6
 
 
 class FewShot(EvaluationSpec):
@@ -139,7 +129,7 @@ def few_shot_tables(metrics: dict[str, Any], data: FamilyData, steps: tuple[int,
         rows = [_row(name, "model", m[part], steps) for name, m in metrics["models"].items()]
         for name, scores in metrics["baselines"].items():
             rows.append(_row(LABELS[name], "ceiling" if name == ORACLE else "baseline", scores[part], steps))
-        rows.sort(key=lambda row: row.values[f"step{steps[-1]}"])
+        rows.sort(key=lambda row: np.inf if row.values[f"step{steps[-1]}"] == "diverged" else row.values[f"step{steps[-1]}"])
         title = f"Mean squared error over {len(data.test)} test tasks, from {shots} example{'s' if shots > 1 else ''}"
         found.append(Table(title, columns, tuple(rows)))
     return tuple(found)
@@ -151,8 +141,8 @@ def _row(name: str, kind: Any, scores: dict[str, float], steps: tuple[int, ...])
     halves: dict[str, float] = {}
     for step in steps:
         error, half = scores[f"step{step}"], scores[f"step{step}_half"]
-        values[f"step{step}"] = error if error > EXACT else 0.0
-        if error > EXACT and np.isfinite(half):
+        values[f"step{step}"] = "diverged" if not error < DIVERGED else error if error > EXACT else 0.0
+        if EXACT < error < DIVERGED and np.isfinite(half):
             halves[f"step{step}"] = half
     if "worse" in scores:
         values["worse"] = scores["worse"]

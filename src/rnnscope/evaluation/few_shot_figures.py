@@ -7,9 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from rnnscope.core.interfaces import Figure, History, ModelResult
+from rnnscope.core.interfaces import History, ModelResult
+from rnnscope.core.tables import Figure
 from rnnscope.core.task_family import Episodes, FamilyData
 from rnnscope.evaluation.few_shot_scores import LABELS, NUM_EXAMPLES, ORACLE, curve_points, half_width
+from rnnscope.evaluation.learning_curves import curve, learning_curves
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, plain, style
 
 DASHES = (":", "--", "-.", (0, (1, 3)))
@@ -111,9 +113,9 @@ def _with_band(panel: Axes, errors: np.ndarray, length: int, **line: object) -> 
     whole = np.repeat(errors, length, 0) if len(errors) == 1 else errors
     mean, half = whole.mean(1), np.array([half_width(row) for row in whole])
     shown = np.isfinite(mean) & (mean < 1e6)
-    steps = np.arange(len(whole))[shown]
-    panel.plot(steps, np.maximum(mean, SMALLEST)[shown], **line)  # type: ignore[arg-type]
-    low, high = np.maximum(mean - half, 0.3 * mean)[shown], np.minimum(mean + half, 1e6)[shown]
+    steps, mean, half = np.arange(len(whole))[shown], mean[shown], half[shown]
+    panel.plot(steps, np.maximum(mean, SMALLEST), **line)  # type: ignore[arg-type]
+    low, high = np.maximum(mean - half, 0.3 * mean), np.minimum(mean + half, 1e6)
     panel.fill_between(steps, np.maximum(low, SMALLEST), np.maximum(high, SMALLEST), color=line["color"], alpha=0.15, lw=0)
 
 
@@ -158,7 +160,9 @@ def over_parameters(data: FamilyData, name: str, result: ModelResult, steps: tup
     norm = LogNorm(max(1e-4, float(np.quantile(shown, 0.01))), float(np.quantile(shown, 0.99)))
     panels = np.atleast_1d(axes)
     for panel, row, values in zip(panels, rows, shown, strict=True):
-        dots = panel.scatter(data.test.parameters[:, 1], data.test.parameters[:, 0], c=values, s=12, norm=norm, cmap="viridis")
+        rim = {"edgecolors": MUTED, "linewidths": 0.4}  # both ends of the colours fade on one of the two grounds
+        places = data.test.parameters[:, 1], data.test.parameters[:, 0]
+        dots = panel.scatter(*places, c=values, s=13, norm=norm, cmap="viridis", **rim)
         title = "after reading the examples" if len(errors) == 1 else f"after {row} steps" if row != 1 else "after 1 step"
         panel.set(title=title, xlabel=data.test_family.names[1])
     panels[0].set_ylabel(data.test_family.names[0])
@@ -173,24 +177,11 @@ def training(histories: dict[str, list[History]]) -> Figure:
     """Loss by outer steps or epochs: training (thin) and validation tasks."""
     figure, axes = new_figure(1, len(histories), 4.0 + 2.6 * len(histories), 3.2)
     for index, (panel, (name, repeats)) in enumerate(zip(np.atleast_1d(axes), histories.items(), strict=True)):
+        learning_curves(panel, {name: repeats}, first=index, named=False)
         for repeat, history in enumerate(repeats):
-            for key, label, line in (
-                ("train_loss", "training", {"lw": 0.8, "alpha": 0.6, "color": colour(index)}),
-                ("validation_loss", "validation", {"color": colour(index)}),
-                ("validation_step10", "validation, after 10 steps", {"color": MUTED, "ls": "--", "lw": 1.0}),
-            ):
-                if key in history.columns:
-                    values = history.columns[key]
-                    shown = np.isfinite(values)
-                    alone = "o" if shown.sum() == 1 else ""  # a line needs two points
-                    panel.plot(
-                        history.columns["epoch"][shown],
-                        values[shown],
-                        marker=alone,
-                        label=label if not repeat else None,
-                        **line,
-                    )
-        panel.set(title=plain(name), xlabel="epoch, or record of so many outer steps")
+            text = None if repeat else "validation, after 10 steps"
+            curve(panel, history, "validation_step10", label=text, color=MUTED, ls="--", lw=1.0)
+        panel.set(title=plain(name), xlabel="epoch (or interval of outer steps)")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         log_scale(panel, "y")
         panel.legend(fontsize=7)

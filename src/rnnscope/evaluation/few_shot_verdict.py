@@ -32,7 +32,8 @@ def model_verdict(
     worse = result.scores[f"K{data.shots[-1]}"].get("worse", 0.0)
     if worse > 0:
         sentences.append(
-            f"{round(worse * len(data.test))} of {len(data.test)} test tasks are worse after {steps[-1]} steps than before the first"
+            f"Of {len(data.test)} test tasks {(count := round(worse * len(data.test)))} {'is' if count == 1 else 'are'} worse "
+            f"after {steps[-1]} steps than before the first"
         )
     sentences += spoiled(result, data, steps)
     if len(repeats) > 1:
@@ -57,9 +58,9 @@ def adapted(result: ModelResult, data: FamilyData, steps: tuple[int, ...]) -> st
     most = data.shots[-1]
     errors = result.arrays[f"K{most}_errors"]
     if len(errors) == 1:
-        return f"From {most} examples, read without any gradient step, mean squared error {interval(errors[0])} on new tasks"
+        return f"From {most} examples, read without any gradient step, the mean squared error on new tasks is {interval(errors[0])}"
     parts = [f"{interval(errors[s])} after {s} step{'s' if s > 1 else ''}" for s in dict.fromkeys((steps[1], steps[-1]))]
-    return f"From {most} examples mean squared error {figure(errors[0].mean())} before any gradient step, {', '.join(parts)}"
+    return f"From {most} examples the mean squared error is {figure(errors[0].mean())} before any gradient step, {' and '.join(parts)}"
 
 
 def spoiled(result: ModelResult, data: FamilyData, steps: tuple[int, ...]) -> list[str]:
@@ -83,15 +84,16 @@ def against(result: ModelResult, references: dict[str, ModelResult], rivals: dic
     part = f"K{data.shots[-1]}_errors"
     own = result.arrays[part][-1]
     trivial = min(TRIVIAL, key=lambda name: references[name].arrays[part][-1].mean())
-    others = {LABELS[trivial]: references[trivial], LABELS[RANDOM]: references[RANDOM], **rivals}
+    learned_nothing = {f"the {LABELS[k]}": references[k] for k in (trivial, RANDOM)}
+    others = learned_nothing | {f"'{name}'": rival for name, rival in rivals.items()}
     verbs = {1: "beats", 0: "is not clearly different from", -1: "loses to"}
     found = []
     for name, other in others.items():
         errors = other.arrays[part][-1]
         verb = verbs[clearly_better(own, errors)]
-        found.append(f"{verb} the {name} ({figure(errors.mean())}{_ratio(own.mean(), errors.mean())})")
+        found.append(f"{verb} {name} ({figure(errors.mean())}{_ratio(own.mean(), errors.mean())})")
     ceiling = references[ORACLE].arrays[part][-1].mean()
-    return f"It {', '.join(found)}; who knows the form reaches {figure(ceiling)}"
+    return f"It {', '.join(found[:-1])} and {found[-1]}; a fit that knows the form reaches {figure(ceiling)}"
 
 
 def over_repeats(

@@ -16,8 +16,19 @@ def series_caption(story: Story) -> str:
 
 
 def prediction_caption(story: Story, name: str) -> str:
-    scores = story.evaluation.metrics["models"][name]["test"]
-    return f"One-step forecasts of {name}: test RMSE {scores['rmse']:.4g}, R² {scores.get('r2', float('nan')):.5f}."
+    scores = story.best_repeat(name).scores["test"]
+    fit = f", R² {scores['r2']:.4g}" if "r2" in scores else ""
+    return f"One-step forecasts of {name}{_repeat(story, name)}: test RMSE {scores['rmse']:.4g}{fit}."
+
+
+def _repeat(story: Story, name: str) -> str:
+    """, repeat 3: which one is drawn, where there are several."""
+    number = int(story.evaluation.metrics["models"][name]["training"]["best_repeat"])
+    return f", repeat {number + 1}" if len(story.results[name]) > 1 else ""
+
+
+def errors_caption(story: Story, name: str) -> str:
+    return f"One-step errors of {name}{_repeat(story, name)} on the test part; the dashed line is zero."
 
 
 def loss_caption(story: Story, name: str) -> str:
@@ -50,4 +61,4 @@ def interval_caption(story: Story, name: str) -> str:
         if scores["calibrated_in_sample"]
         else ""
     )
-    return f"One-step intervals of {name}: {100 * scores['coverage']:.1f} % of the test steps lie inside, {100 * scores['nominal']:.0f} % were promised.{origin}"
+    return f"One-step intervals of {name}{_repeat(story, name)}: {100 * scores['coverage']:.1f} % of the test steps lie inside, {100 * scores['nominal']:.0f} % were promised.{origin}"

@@ -7,10 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rnnscope.core.forecast import ForecastData
-from rnnscope.core.interfaces import Evaluation, Figure, History, ModelResult
+from rnnscope.core.interfaces import Evaluation, History, ModelResult
+from rnnscope.core.tables import Figure
 from rnnscope.evaluation.baselines import LINEAR, TRIVIAL, label
 from rnnscope.evaluation.forecast_captions import (
     closed_loop_caption,
+    errors_caption,
     generation_caption,
     interval_caption,
     lead_caption,
@@ -62,7 +64,7 @@ def forecast_figures(
                 story,
                 f"errors_{name}",
                 partial(_errors, name=name),
-                f"One-step errors of {name} on the test part; the dashed line is zero.",
+                errors_caption(story, name),
             )
             yield _alone(story, f"loss_{name}", partial(_loss, names=[name]), loss_caption(story, name))
         if _phase_columns(data) is not None:
@@ -379,18 +381,21 @@ def _summary(story: Story, axes: Axes) -> None:
     axes.axis("off")
     (name,) = story.results
     report, entry = story.data.describe(), story.evaluation.metrics["models"][name]
+    names = {"mse": "MSE", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
     lines = [
-        f"data       {report['points']} points, window {report['window']}",
-        f"targets    {report['targets'].get('train', 0)} train windows, {report['targets'].get('test', 0)} test steps",
-        f"model      {name}, {story.data.signature.input_size} in, {story.data.signature.output_size} out",
-        f"training   {entry['training']['epochs']:.0f} epochs, {entry['training']['seconds']:.1f} s",
-        "",
-        "test, one step ahead",
-        *(f"  {k.upper():<6} {entry['test'][k]:.4g}" for k in ("mse", "rmse", "mae", "r2") if k in entry["test"]),
+        ("data", f"{report['points']} points, window {report['window']}"),
+        ("targets", f"{report['targets'].get('train', 0)} train windows, {report['targets'].get('test', 0)} test steps"),
+        ("model", f"{plain(name)}, {story.data.signature.input_size} in, {story.data.signature.output_size} out"),
+        ("training", f"{entry['training']['epochs']:.0f} epochs, {entry['training']['seconds']:.1f} s"),
+        ("", ""),
+        ("test, one step ahead", ""),
+        *((f"    {names[k]}", f"{entry['test'][k]:.4g}") for k in names if k in entry["test"]),
     ]
     if "closed_loop" in entry:
-        lines += [
-            "closed loop",
-            *(f"  {k.upper():<6} {entry['closed_loop'][k]:.4g}" for k in ("rmse", "r2") if k in entry["closed_loop"]),
-        ]
-    axes.text(0.0, 0.97, "\n".join(lines), va="top", family="monospace", fontsize=8.5, transform=axes.transAxes)
+        lines.append(("closed loop", ""))
+        lines += [(f"    {names[k]}", f"{entry['closed_loop'][k]:.4g}") for k in ("rmse", "r2") if k in entry["closed_loop"]]
+    # two columns by place, not by spaces: a page draws several spaces as one
+    for row, (left, right) in enumerate(lines):
+        y = 0.97 - 0.07 * row
+        axes.text(0.05 * left.startswith(" "), y, left.strip(), va="top", fontsize=8.5, transform=axes.transAxes)
+        axes.text(0.26, y, right, va="top", fontsize=8.5, transform=axes.transAxes)

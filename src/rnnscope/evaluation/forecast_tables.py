@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rnnscope.core.interfaces import Column, Headline, Row, Table
+from rnnscope.core.tables import Column, Headline, Row, Table
 from rnnscope.evaluation.baselines import label
 
 COLUMNS = (

@@ -8,20 +8,12 @@ from pydantic import Field, field_validator
 
 from rnnscope.core.errors import ConfigError, unknown_name
 from rnnscope.core.forecast import ForecastData
-from rnnscope.core.interfaces import (
-    Evaluation,
-    EvaluationSpec,
-    Figure,
-    History,
-    ModelResult,
-    Scores,
-    SequenceModel,
-    TrainingData,
-)
+from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, Scores, SequenceModel, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Span
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
 from rnnscope.core.summaries import entries, kept_arrays, run_metrics
+from rnnscope.core.tables import Figure
 from rnnscope.evaluation.baselines import DEFAULT_ORDERS, LINEAR, TRIVIAL, is_raw_order, make_baseline, training_season
 from rnnscope.evaluation.forecast_figures import forecast_figures
 from rnnscope.evaluation.forecast_tables import HEADLINES, NOTE, forecast_tables

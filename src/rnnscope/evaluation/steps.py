@@ -5,23 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import (
-    Column,
-    Evaluation,
-    EvaluationSpec,
-    Figure,
-    Headline,
-    History,
-    ModelResult,
-    Row,
-    SequenceModel,
-    Table,
-    TrainingData,
-)
+from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, SequenceModel, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegativeFloat, Positive
 from rnnscope.core.step_data import StepData
 from rnnscope.core.summaries import entries, kept_arrays, run_metrics
+from rnnscope.core.tables import Column, Figure, Headline, Row, Table
 from rnnscope.evaluation.steps_figures import steps_figures
 from rnnscope.evaluation.steps_scores import (
     CONSTANT,

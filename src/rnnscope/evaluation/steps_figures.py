@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.axes import Axes
 
-from rnnscope.core.interfaces import Figure, History, ModelResult
+from rnnscope.core.interfaces import History, ModelResult
 from rnnscope.core.step_data import StepData, StepSet
+from rnnscope.core.tables import Figure
+from rnnscope.evaluation.learning_curves import learning_curves
 from rnnscope.evaluation.steps_scores import CONSTANT, RULE, best_trivial, label
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, plain, style
 
@@ -115,21 +117,7 @@ def _curve(panel: Axes, result: ModelResult, part: str, *, marker: str = "", **l
 def training(references: dict[str, ModelResult], histories: dict[str, list[History]]) -> Figure:
     """Loss by epoch: training part (thin) and validation part, beside the best trivial answer."""
     figure, panel = new_figure(1, 1, 8.0, 3.4)
-    for index, (name, repeats) in enumerate(histories.items()):
-        for repeat, history in enumerate(repeats):
-            columns, shade, first = history.columns, colour(index), repeat == 0
-            panel.plot(
-                columns["epoch"],
-                columns["train_loss"],
-                color=shade,
-                lw=0.8,
-                alpha=0.6,
-                label=f"{name}, training" if first else None,
-            )
-            if "validation_loss" in columns:
-                panel.plot(
-                    columns["epoch"], columns["validation_loss"], color=shade, label=f"{name}, validation" if first else None
-                )
+    learning_curves(panel, histories)
     rival = best_trivial("test", references)
     panel.axhline(references[rival].scores["test"]["mse"], color=MUTED, ls="--", lw=1, label=label(rival))
     panel.set(xlabel="epoch", ylabel="mean squared error")

@@ -13,8 +13,9 @@ from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import SequenceModel
 from rnnscope.core.series import Series
 from rnnscope.evaluation.forecasters import NetworkForecaster
+from rnnscope.numerics.nulls import METHODS, Method, Side, fit_null
 from rnnscope.numerics.regression import LinearAutoregression
-from rnnscope.numerics.thresholds import METHODS, THREE_SIGMA, Method, Side, fit_null
+from rnnscope.numerics.thresholds import THREE_SIGMA
 
 PAST = 3  # values that an encoded input may depend on: two differences
 

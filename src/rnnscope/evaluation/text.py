@@ -8,22 +8,11 @@ import numpy as np
 from pydantic import Field
 
 from rnnscope.core.errors import ConfigError
-from rnnscope.core.interfaces import (
-    Column,
-    Evaluation,
-    EvaluationSpec,
-    Figure,
-    Headline,
-    History,
-    ModelResult,
-    Row,
-    SequenceModel,
-    Table,
-    TrainingData,
-)
+from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, SequenceModel, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive
 from rnnscope.core.summaries import best_results, entries, kept_arrays, run_metrics
+from rnnscope.core.tables import Column, Figure, Headline, Row, Table
 from rnnscope.core.text import TextData, needed_memory
 from rnnscope.core.vocabulary import shown
 from rnnscope.dynamics.symbol_sampling import read_symbols, sample_symbols

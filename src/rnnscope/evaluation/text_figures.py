@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.ticker import MaxNLocator
 
-from rnnscope.core.interfaces import Figure, History, ModelResult
+from rnnscope.core.interfaces import History, ModelResult
+from rnnscope.core.tables import Figure
 from rnnscope.core.text import TextData
 from rnnscope.core.vocabulary import shown
+from rnnscope.evaluation.learning_curves import learning_curves
 from rnnscope.evaluation.text_scores import UNIFORM, best_ngram, label
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, plain, style
 
@@ -103,21 +105,8 @@ def orders(references: dict[str, ModelResult], results: dict[str, list[ModelResu
 def training(references: dict[str, ModelResult], histories: dict[str, list[History]]) -> Figure:
     """Loss by epoch in bits per character, beside the best n-gram."""
     figure, panel = new_figure(1, 1, 8.0, 3.4)
-    low, high = math.inf, 0.0
-    for index, (name, repeats) in enumerate(histories.items()):
-        for repeat, history in enumerate(repeats):
-            for key, text, width in (("train_loss", "training", 0.8), ("validation_loss", "validation", 1.4)):
-                if key in history.columns:
-                    bits = history.columns[key] / math.log(2)
-                    low, high = min(low, np.nanmin(bits)), max(high, np.nanmax(bits))
-                    panel.plot(
-                        history.columns["epoch"],
-                        bits,
-                        color=colour(index),
-                        lw=width,
-                        alpha=0.6 if key == "train_loss" else 1.0,
-                        label=plain(f"{name}, {text}") if repeat == 0 else None,
-                    )
+    learning_curves(panel, histories, scale=1 / math.log(2))
+    low, high = panel.dataLim.intervaly
     rival = best_ngram(references)
     panel.axhline(references[rival].scores["validation"]["bits"], color=MUTED, ls="--", lw=1, label=label(rival))
     panel.set(xlabel="epoch", ylabel="bits per character")

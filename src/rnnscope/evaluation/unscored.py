@@ -2,17 +2,10 @@
 
 from collections.abc import Iterator
 
-from rnnscope.core.interfaces import (
-    Evaluation,
-    EvaluationSpec,
-    Figure,
-    History,
-    ModelResult,
-    SequenceModel,
-    TrainingData,
-)
+from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, SequenceModel, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.summaries import training_summary
+from rnnscope.core.tables import Figure
 
 
 class Unscored(EvaluationSpec):

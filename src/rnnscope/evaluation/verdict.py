@@ -29,7 +29,8 @@ def run_verdict(chosen: str, results: dict[str, list[ModelResult]], references: 
 
 
 def _rmse(results: list[ModelResult], key: str) -> float:
-    return float(np.sqrt(np.mean([r.scores[key].get("mse", np.inf) for r in results])))
+    """Mean over seeds, as in the tables."""
+    return float(np.mean([r.scores[key].get("rmse", np.inf) for r in results]))
 
 
 def _groups(baselines: dict[str, ModelResult], key: str) -> list[tuple[str, bool]]:
@@ -67,7 +68,7 @@ def _closed_loop(repeats: list[ModelResult], baselines: dict[str, ModelResult]) 
 
 
 def _sentence(head: str, parts: list[str]) -> str:
-    return f"{head} {' and '.join(parts)}" if parts else f"{head} is compared with nothing"
+    return f"{head} {', and '.join(parts)}" if parts else f"{head} is compared with nothing"
 
 
 def _compare(own: float, theirs: float, name: str, trivial: bool, p: float | None) -> str:

@@ -23,8 +23,9 @@ from rnnscope.core.padding import last_steps, real_steps
 from rnnscope.core.spec import Fraction, NonNegative, Positive
 from rnnscope.core.system import DynamicalSystem, SequenceModel
 from rnnscope.models.cells import GATES, CellKind, layer_weights, make_layer
+from rnnscope.models.dropout import dropped
 from rnnscope.models.initialisation import RecurrentInit, fill_uniform, recurrent_matrix
-from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
+from rnnscope.models.recurrent_systems import RecurrentSystem, recurrent_system
 
 Pooling = Literal["last", "mean", "max", "attention", "end"]
 OddSize = Annotated[int, Field(ge=1, le=99)]
@@ -153,7 +154,7 @@ class SequenceClassifier(SequenceModel):
         real = None if lengths is None else real_steps(lengths, features.shape[1])
         states = self._states(features, lengths, rng)
         pooled = torch.cat([self._pool(how, states, lengths, real) for how in self.poolings], -1)
-        return self.head(self._drop(pooled, rng))[:, None]
+        return self.head(dropped(pooled, self.dropout, rng, self.training))[:, None]
 
     def _features(self, inputs: Tensor, real: Tensor | None, rng: torch.Generator | None) -> Tensor:
         """What the recurrence reads; zero where nothing is real, so that convolutions see the same end in every batch."""
@@ -164,14 +165,14 @@ class SequenceClassifier(SequenceModel):
             found = _only(torch.relu(norm(convolution(found.transpose(1, 2)).transpose(1, 2))), real)
         if self.stride > 1:  # features are not negative, so the zeros behind the end never are the largest
             found = max_pool1d(found.transpose(1, 2), self.stride, ceil_mode=True).transpose(1, 2)
-        return self._drop(found, rng) if len(self.front) else found
+        return dropped(found, self.dropout, rng, self.training) if len(self.front) else found
 
     def _states(self, below: Tensor, lengths: Tensor | None, rng: torch.Generator | None) -> Tensor:
         """The top layer's states, both directions side by side, in the order of time: (B, T, H) or (B, T, 2H)."""
         order = None if lengths is None else _reversal(lengths, below.shape[1])
         for index, forward_layer in enumerate(self.forward_layers):
             if index:
-                below = self._drop(below, rng)
+                below = dropped(below, self.dropout, rng, self.training)
             states = forward_layer(below)[0]
             if self.bidirectional:
                 back = self.backward_layers[index](_reverse(below, order))[0]
@@ -196,13 +197,6 @@ class SequenceClassifier(SequenceModel):
         if real is None or lengths is None:
             return states.mean(1)
         return _only(states, real).sum(1) / lengths[:, None]
-
-    def _drop(self, values: Tensor, rng: torch.Generator | None) -> Tensor:
-        if not self.training or not self.dropout or rng is None:
-            return values
-        keep = 1 - self.dropout
-        kept = torch.rand(values.shape, generator=rng, device=values.device) < keep
-        return values * (kept.to(values.dtype) / keep)
 
     def systems(self) -> dict[str, DynamicalSystem]:
         """What recurs inside, sharing the weights; new objects at each call.

@@ -9,10 +9,11 @@ input is a flattened frame: h_t = F(h_{t-1}, e(x_t)).
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
@@ -23,8 +24,10 @@ from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.padding import real_steps
 from rnnscope.core.spec import Fraction, Positive
 from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
+from rnnscope.models.dropout import dropped
 from rnnscope.models.initialisation import fill_uniform
-from rnnscope.models.recurrent import GRU, LSTM, Elman, RecurrentSpec, RecurrentSystem
+from rnnscope.models.recurrent import GRU, LSTM, Elman, RecurrentSpec
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 CELLS: dict[str, type[RecurrentSpec]] = {"lstm": LSTM, "gru": GRU, "elman": Elman}
 JACOBIAN_CHUNK = 256  # rows of the encoder's Jacobian at once
@@ -90,11 +93,7 @@ class CNNRNN(ModelSpec):
         spec = CELLS[self.cell](hidden_size=self.hidden_size, num_layers=self.num_layers, dropout=self.dropout)
         network = spec.build(Signature(encoder.num_features, signature.output_size), rng)
         model = FrameSystem(encoder, network, self.dropout)
-        return {"all": _itself, "shuffled": ShuffledFrames, "one": SingleFrame}[self.sees](model)
-
-
-def _itself(model: SequenceModel) -> SequenceModel:
-    return model
+        return model if self.sees == "all" else ControlledFrames(model, CONTROLS[self.sees])
 
 
 class FrameEncoder(nn.Module):
@@ -191,11 +190,7 @@ class FrameSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadout, A
         return self.network.fused_rollout(self._features(inputs, rng), state, rng)
 
     def _features(self, inputs: Tensor, rng: torch.Generator | None) -> Tensor:
-        features: Tensor = self.encoder(inputs)
-        if not self.training or not self.dropout or rng is None:
-            return features
-        keep = 1 - self.dropout
-        return features * ((torch.rand(features.shape, generator=rng, device=features.device) < keep).to(features) / keep)
+        return dropped(self.encoder(inputs), self.dropout, rng, self.training)
 
     def readout_features(self, inputs: Tensor) -> Tensor:
         return self.network.readout_features(self.encoder(inputs))
@@ -204,18 +199,31 @@ class FrameSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadout, A
         self.network.set_readout(weight, bias)
 
 
-class ShuffledFrames(SequenceModel):
-    """A control: a model that gets the frames of each sequence in random order.
+def shuffled(keys: Float[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """Each sequence's own frames in random order: everything that lies in them, and nothing that lies in their order."""
+    return keys.argsort(1)
 
-    It can use everything that lies in the frames and nothing that lies in their order.
+
+def single(keys: Float[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """One frame of each sequence, drawn at random, at every step."""
+    return keys.argmin(1, keepdim=True).expand_as(keys)
+
+
+Chooser = Callable[[Tensor], Tensor]
+CONTROLS: dict[str, Chooser] = {"shuffled": shuffled, "one": single}
+
+
+class ControlledFrames(SequenceModel):
+    """A control: a model that gets other frames of each sequence than the one shown at a step.
 
     Args:
-        model: what reads the shuffled frames.
+        model: what reads the chosen frames.
+        choose: from a random number for each frame, (B, T), which frame is shown at each step: `shuffled` or `single`.
     """
 
-    def __init__(self, model: SequenceModel) -> None:
+    def __init__(self, model: SequenceModel, choose: Chooser) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.choose = model, choose
 
     def forward(
         self,
@@ -225,35 +233,8 @@ class ShuffledFrames(SequenceModel):
         rng: torch.Generator | None = None,
         last: int | None = None,
     ) -> Tensor:
-        order = _random_keys(inputs, lengths, rng).argsort(1)
+        order = self.choose(_random_keys(inputs, lengths, rng))
         return self.model(inputs.gather(1, order[..., None].expand_as(inputs)), lengths, rng=rng, last=last)
-
-    def systems(self) -> dict[str, DynamicalSystem]:
-        return self.model.systems()
-
-
-class SingleFrame(SequenceModel):
-    """A control: a model that gets one frame of each sequence, drawn at random, at every step.
-
-    Args:
-        model: what reads the standing frame.
-    """
-
-    def __init__(self, model: SequenceModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        inputs: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        rng: torch.Generator | None = None,
-        last: int | None = None,
-    ) -> Tensor:
-        chosen = _random_keys(inputs, lengths, rng).argmin(1)
-        frame = inputs[torch.arange(len(inputs), device=inputs.device), chosen]
-        return self.model(frame[:, None].expand_as(inputs), lengths, rng=rng, last=last)
 
     def systems(self) -> dict[str, DynamicalSystem]:
         return self.model.systems()

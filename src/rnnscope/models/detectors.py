@@ -25,8 +25,8 @@ from rnnscope.numerics.anomaly_scores import (
     spread_over_steps,
     typical_period,
 )
+from rnnscope.numerics.nulls import Method
 from rnnscope.numerics.regression import LinearAutoregression
-from rnnscope.numerics.thresholds import Method
 
 Window = Annotated[int, Field(ge=SHORTEST)] | None
 
@@ -81,7 +81,7 @@ class Threshold(ModelSpec):
 
     Fields:
         method: `three-sigma` (mean and standard deviation), `mad` (median and median absolute deviation), `quantile` (ranks) or `pot`
-            (generalised Pareto tails); see `rnnscope.numerics.thresholds.fit_null`.
+            (generalised Pareto tails); see `rnnscope.numerics.nulls.fit_null`.
     """
 
     method: Method = "three-sigma"

@@ -12,7 +12,8 @@ from rnnscope.core.sampling import FusedSampling
 from rnnscope.core.spec import Fraction, Positive
 from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, FusedRollout, LinearReadout, SequenceModel
 from rnnscope.models.initialisation import fill_uniform
-from rnnscope.models.recurrent import GRU, LSTM, Elman, RecurrentSystem
+from rnnscope.models.recurrent import GRU, LSTM, Elman
+from rnnscope.models.recurrent_systems import RecurrentSystem
 
 
 class EmbeddedSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadout, FusedSampling, AnalyticJacobian, KnowsRest):

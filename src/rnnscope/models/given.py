@@ -6,7 +6,7 @@ import torch
 
 from rnnscope.core.errors import ConfigError, unknown_name
 from rnnscope.core.interfaces import ModelSpec, Signature
-from rnnscope.models.recurrent import RecurrentSystem
+from rnnscope.models.recurrent_systems import RecurrentSystem
 from rnnscope.models.state_dict import read_tensors, recognise
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rnnscope.core.errors import ConfigError, DataError
 from rnnscope.models.cells import GATES, CellKind
-from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
+from rnnscope.models.recurrent_systems import RecurrentSystem, recurrent_system
 from rnnscope.models.wrap import copy_weights
 
 _NAME = re.compile(

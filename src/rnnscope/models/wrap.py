@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rnnscope.core.errors import ConfigError
 from rnnscope.models.cells import CellKind, layer_weights
-from rnnscope.models.recurrent import RecurrentSystem, recurrent_system
+from rnnscope.models.recurrent_systems import RecurrentSystem, recurrent_system
 
 M = TypeVar("M", bound=nn.Module)
 

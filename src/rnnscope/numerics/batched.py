@@ -1,7 +1,7 @@
 """The closed loop of many streams at once, on any device: one matrix product per layer and step, everything else in place.
 
 Arrays are (features, batch), so that each gate is one contiguous block. One definition with `numerics.kernels` and
-`models.recurrent.cell_step`, held equal by test. It records no gradient.
+`models.cells.cell_step`, held equal by test. It records no gradient.
 """
 
 from collections.abc import Callable

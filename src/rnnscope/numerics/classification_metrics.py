@@ -163,7 +163,7 @@ def probability_scores(labels: Int[np.ndarray, " N"], probabilities: Float[np.nd
     confidence, accuracy, share = reliability(labels, probabilities)
     found = {
         "cross_entropy": float(-np.log(np.maximum(chosen, LEAST)).mean()),
-        "calibration_error": float(np.nansum(share * np.abs(accuracy - confidence))),
+        "calibration_error": round(float(np.nansum(share * np.abs(accuracy - confidence))), 12),  # less is rounding
     }
     return found | ({"auc": float(np.mean(areas))} if areas else {})
 

@@ -1,6 +1,6 @@
 """Compiled loops for one long stream on the CPU (numba, cached on disk).
 
-One definition with `models.recurrent.cell_step`, held equal by test. The inner loops run over contiguous gates, so they
+One definition with `models.cells.cell_step`, held equal by test. The inner loops run over contiguous gates, so they
 vectorise without reordering any sum.
 """
 

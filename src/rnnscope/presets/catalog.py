@@ -54,9 +54,13 @@ PRESETS: dict[str, Preset] = {
     "driven-oscillator": Preset(
         f"{_ODE}:driven_oscillator", "Driven damped oscillator, dt 0.001: LSTM on windows of levels, as usually done", "A7"
     ),
-    "driven-oscillator-reduced": Preset(f"{_ODE}:driven_oscillator_reduced", "The same with dt 0.002 and 5000 points", "A7"),
+    "driven-oscillator-reduced": Preset(
+        f"{_ODE}:driven_oscillator_reduced", "Driven damped oscillator with dt 0.002 and 5000 points", "A7"
+    ),
     "driven-oscillator-best": Preset(
-        f"{_ODE}:driven_oscillator_best", "The same done well: second differences, forcing as input, several trajectories", "A7"
+        f"{_ODE}:driven_oscillator_best",
+        "The oscillator done well: second differences, forcing as input, several trajectories",
+        "A7",
     ),
     "driven-oscillator-euler": Preset(
         f"{_ODE}:driven_oscillator_euler", "The Euler map v' = v + dt(F - 2γv - x), seen as a recurrence", "A7"
@@ -64,7 +68,9 @@ PRESETS: dict[str, Preset] = {
     "one-step": Preset(
         f"{_ODE}:one_step", "One-step model (window 1) of the oscillator, then closed loop over the whole trajectory", "A8"
     ),
-    "window-ten": Preset(f"{_ODE}:window_ten", "The same with a window of ten values (compare the two)", "A8"),
+    "window-ten": Preset(
+        f"{_ODE}:window_ten", "The oscillator from a window of ten values, then closed loop (compare one-step)", "A8"
+    ),
     "one-step-leaky": Preset(
         f"{_ODE}:one_step_leaky", "DEMONSTRATION of a leak: one-step with random windows and scaling on everything", "A8"
     ),
@@ -185,31 +191,41 @@ PRESETS: dict[str, Preset] = {
         "Does a phenomenon emerge? Logistic regression by plain gradient descent, as usually done",
         "E1",
     ),
-    "complexity-quick": Preset(f"{_COMPLEXITY}:complexity_quick", "The same with 200 epochs", "E1"),
+    "complexity-quick": Preset(
+        f"{_COMPLEXITY}:complexity_quick", "Does a phenomenon emerge? Logistic regression after 200 epochs", "E1"
+    ),
     "complexity-best": Preset(
-        f"{_COMPLEXITY}:complexity_best", "The same on standardised features, beside the optimum by Newton's method", "E1"
+        f"{_COMPLEXITY}:complexity_best",
+        "Does a phenomenon emerge? Standardised features, beside the optimum by Newton's method",
+        "E1",
     ),
     "complexity-best-quick": Preset(f"{_COMPLEXITY}:complexity_best_quick", "Newton's method alone: separation noticed", "E1"),
     "complexity-smooth": Preset(
         f"{_COMPLEXITY}:complexity_smooth", "Emergence across a smooth threshold: what jumps is the metric", "E1"
     ),
-    "complexity-smooth-quick": Preset(f"{_COMPLEXITY}:complexity_smooth_quick", "The same on fewer samples", "E1"),
-    "sine-transfer": Preset(f"{_SINES}:transfer", "One sine wave learned, another phase asked for: it does not transfer", "F1"),
-    "sine-transfer-quick": Preset(f"{_SINES}:transfer_quick", "The same with 300 epochs", "F1"),
-    "sine-transfer-best": Preset(
-        f"{_SINES}:transfer_best", "The same transfer by a start that was trained for adaptation (MAML)", "F1"
+    "complexity-smooth-quick": Preset(
+        f"{_COMPLEXITY}:complexity_smooth_quick", "Emergence across a smooth threshold, on fewer samples", "E1"
     ),
-    "sine-transfer-best-quick": Preset(f"{_SINES}:transfer_best_quick", "The same in seconds", "F1"),
+    "sine-transfer": Preset(f"{_SINES}:transfer", "One sine wave learned, another phase asked for: it does not transfer", "F1"),
+    "sine-transfer-quick": Preset(
+        f"{_SINES}:transfer_quick", "One sine wave learned in 300 epochs, another phase asked for", "F1"
+    ),
+    "sine-transfer-best": Preset(
+        f"{_SINES}:transfer_best", "Transfer to another phase from a start that was trained for adaptation (MAML)", "F1"
+    ),
+    "sine-transfer-best-quick": Preset(f"{_SINES}:transfer_best_quick", "Transfer to another phase by MAML, in seconds", "F1"),
     "sine-maml": Preset(f"{_SINES}:maml", "Learning to learn sine waves from ten points: MAML, Finn's protocol", "F2"),
     "sine-maml-quick": Preset(f"{_SINES}:maml_quick", "MAML on sine waves in seconds, one inner step", "F2"),
     "sine-anil": Preset(f"{_SINES}:anil", "MAML on sine waves in which only the last layer adapts", "F2"),
-    "sine-anil-quick": Preset(f"{_SINES}:anil_quick", "The same in seconds", "F2"),
+    "sine-anil-quick": Preset(f"{_SINES}:anil_quick", "MAML in which only the last layer adapts, in seconds", "F2"),
     "sine-reptile": Preset(f"{_SINES}:reptile", "Reptile on sine waves: no second derivative", "F2"),
-    "sine-reptile-quick": Preset(f"{_SINES}:reptile_quick", "The same in seconds", "F2"),
+    "sine-reptile-quick": Preset(f"{_SINES}:reptile_quick", "Reptile on sine waves, in seconds", "F2"),
     "sine-in-context": Preset(
         f"{_SINES}:in_context", "An LSTM that learns a sine wave in its state, with no gradient step", "F2"
     ),
-    "sine-in-context-quick": Preset(f"{_SINES}:in_context_quick", "The same with a smaller LSTM and fewer waves", "F2"),
+    "sine-in-context-quick": Preset(
+        f"{_SINES}:in_context_quick", "A small LSTM learns a sine wave in its state, from fewer waves", "F2"
+    ),
     "characters": Preset(f"{_TEXT}:characters", "The string abcabc…: an Elman network of 16 units learns to continue it", "C1"),
     "characters-quick": Preset(f"{_TEXT}:characters_quick", "The string abcabc… in seconds", "C1"),
     "characters-abac": Preset(
@@ -225,16 +241,18 @@ PRESETS: dict[str, Preset] = {
     "emergence": Preset(
         f"{_DETECTION}:emergence", "1000 random draws, mean ± 3σ: does anything emerge, or is it what chance predicts?", "G1"
     ),
-    "emergence-quick": Preset(f"{_DETECTION}:emergence_quick", "The same with 300 draws", "G1"),
+    "emergence-quick": Preset(f"{_DETECTION}:emergence_quick", "300 random draws, mean ± 3σ: does anything emerge?", "G1"),
     "emergence-best": Preset(
         f"{_DETECTION}:emergence_best",
-        "The same as it should be asked: a robust scale, and false discoveries held to 5 %",
+        "Does anything emerge? As it should be asked: a robust scale, false discoveries held to 5 %",
         "G1",
     ),
     "anomalies": Preset(
         f"{_DETECTION}:anomalies", "Planted anomalies in a seasonal series: a GRU's errors beside classical detectors", "G1"
     ),
-    "anomalies-quick": Preset(f"{_DETECTION}:anomalies_quick", "The same with five anomalies and ten epochs", "G1"),
+    "anomalies-quick": Preset(
+        f"{_DETECTION}:anomalies_quick", "Five planted anomalies, a GRU trained for ten epochs beside classical detectors", "G1"
+    ),
     "labelled": Preset(
         f"{_LABELLED}:labelled", "Your own labelled sequences: --set task.path=TRAIN.ts --set task.test_path=TEST.ts", "B5"
     ),
@@ -248,7 +266,9 @@ PRESETS: dict[str, Preset] = {
         f"{_PATTERNS}:pattern_quick", "Does 1 1 0 occur in 20 binary steps? A small LSTM in seconds", "B1, B2"
     ),
     "pattern-unbalanced": Preset(
-        f"{_PATTERNS}:pattern_unbalanced", "The same as usually generated: 98.6 % of the sequences hold the pattern", "B1, B2"
+        f"{_PATTERNS}:pattern_unbalanced",
+        "Does 1 1 0 occur? As usually generated: 98.6 % of the sequences hold the pattern",
+        "B1, B2",
     ),
     "pattern-unbalanced-quick": Preset(
         f"{_PATTERNS}:pattern_unbalanced_quick",
@@ -269,12 +289,19 @@ PRESETS: dict[str, Preset] = {
         f"{_PATTERNS}:trigger_action_quick", "Trigger and action with decoys: one small bidirectional layer", "B3"
     ),
     "trigger-action-reading": Preset(
-        f"{_PATTERNS}:trigger_action_reading", "Both final states of a bidirectional LSTM against outputs[:, -1]", "B3"
+        f"{_PATTERNS}:trigger_action_reading",
+        "Events early in 120 steps: both final states of a bidirectional LSTM against outputs[:, -1], which misses them",
+        "B3",
+    ),
+    "trigger-action-reading-quick": Preset(
+        f"{_PATTERNS}:trigger_action_reading_quick",
+        "The same two readings in half a minute: events early in 80 steps",
+        "B3",
     ),
     "trigger-action-easy": Preset(
         f"{_PATTERNS}:trigger_action_easy", "The original without decoys: any value above 0.5 gives it away", "B3"
     ),
     "trigger-action-easy-quick": Preset(
-        f"{_PATTERNS}:trigger_action_easy_quick", "The same without decoys: one small bidirectional layer", "B3"
+        f"{_PATTERNS}:trigger_action_easy_quick", "Trigger and action without decoys: one small bidirectional layer", "B3"
     ),
 }

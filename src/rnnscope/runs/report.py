@@ -88,14 +88,24 @@ def number(value: float | str | None) -> str:
         return value
     if isinstance(value, int):
         return f"{value}"
-    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e5):
+    if value != 0 and (abs(value) < 1e-4 or abs(value) >= 1e5):
         return f"{value:.2e}"
+    if abs(value) < 1e-3:
+        return f"{value:.3g}"
     return f"{value:.4g}" if abs(value) < 0.99 or abs(value) >= 1 else f"{value:.5f}"
 
 
 def spread(value: float | None) -> str:
-    """A standard deviation, to two digits."""
-    return "–" if value is None else f"{value:.2g}"
+    """A standard deviation, to two digits; 470, not 4.7e+02.
+
+    Example:
+        >>> spread(0.01249), spread(474.2), spread(2.5e-9)
+        ('0.012', '470', '2.5e-09')
+    """
+    if value is None:
+        return "–"
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:.0f}" if 100 <= abs(rounded) < 1e5 else f"{rounded:.2g}"
 
 
 def fact(value: Any, within: bool = False) -> str:
@@ -104,12 +114,14 @@ def fact(value: Any, within: bool = False) -> str:
     Example:
         >>> fact({"range": [0.1 + 0.2, 2.0]}), fact({"train": {"no": 3, "yes": 4}, "test": {"no": 1, "yes": 0}})
         ('range: 0.3 … 2', 'train: no 3, yes 4; test: no 1, yes 0')
+        >>> fact({"train": {"class 1": 24, "class 2": 26}})
+        'train: class 1: 24, class 2: 26'
     """
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
         between = "; " if any(isinstance(v, dict) for v in value.values()) else ", "
-        return between.join(f"{k}{' ' if within else ': '}{fact(v, True)}" for k, v in value.items())
+        return between.join(f"{k}{' ' if within and not k[-1:].isdigit() else ': '}{fact(v, True)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return (" … " if within else ", ").join(fact(v) for v in value)
     return str(value)

@@ -4,16 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from rnnscope.core.interfaces import (
-    AnalysisSpec,
-    Evaluation,
-    Figure,
-    Findings,
-    History,
-    SequenceModel,
-    TrainingData,
-    TrainingRun,
-)
+from rnnscope.core.interfaces import AnalysisSpec, Evaluation, Findings, History, SequenceModel, TrainingData, TrainingRun
+from rnnscope.core.tables import Figure
 from rnnscope.plotting import render
 from rnnscope.runs.folder import RunFolder
 

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from rnnscope.core.errors import ConfigError, DataError, ShapeError, nearest
+from rnnscope.core.errors import DataError, ShapeError
 from rnnscope.core.interfaces import TaskSpec
 from rnnscope.core.labelled import LabelledData, LabelledSet
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import FilePath
 from rnnscope.tasks.frames import Share, check_shares, frame_set, pixel_names, stratified
+from rnnscope.tasks.given_file import given_file
 
 Pixels = Literal["auto", "unit", "byte"]
 RANK = "(sequences, frames, channels, height, width), none of them 0"
@@ -127,9 +128,8 @@ def read_arrays(path: str, field: str, *, labelled: bool = True) -> dict[str, np
         ConfigError: no path. DataError: no such file, no NPZ, arrays missing, labels that are neither words nor whole numbers.
         ShapeError: frames of another rank, or labels or lengths that are not one per sequence.
     """
-    if not path:
-        raise ConfigError(f"{field} is empty", "an NPZ file with the arrays frames and labels", f"set {field}=frames.npz")
-    found = _open(Path(path), field)
+    wanted = "an NPZ file with the arrays frames and labels"
+    found = _open(given_file(path, wanted=wanted, content=wanted, example="frames.npz", field=field))
     missing = [name for name in ("frames", *(["labels"] if labelled else [])) if name not in found]
     if missing:
         raise DataError(
@@ -164,12 +164,7 @@ def _names(labels: np.ndarray, path: str) -> np.ndarray:
     )
 
 
-def _open(file: Path, field: str) -> dict[str, np.ndarray]:
-    if not file.is_file():
-        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
-        close = nearest(file.name, siblings)
-        remedy = f"did you mean '{close}'?" if close else f"check {field}"
-        raise DataError(f"there is no file '{file}'", "an NPZ file", remedy)
+def _open(file: Path) -> dict[str, np.ndarray]:
     try:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is no archive of arrays")

@@ -4,17 +4,14 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-import torch
 
 from rnnscope.core.errors import ConfigError, DataError
 from rnnscope.core.interfaces import TaskSpec, TrainingData
-from rnnscope.core.labelled import LabelledData, LabelledSet
+from rnnscope.core.labelled import LabelledData, LabelledSet, class_probabilities
 from rnnscope.core.system import SequenceModel
 from rnnscope.tasks.frames_given import Frames, read_new_frames
 from rnnscope.tasks.labelled import Labelled
 from rnnscope.tasks.sequences import select_features
-
-BATCH = 512
 
 
 def classify_file(path: str, model: SequenceModel, data: TrainingData, task: TaskSpec) -> pd.DataFrame:
@@ -62,10 +59,3 @@ def read_new(path: str, data: LabelledData, task: TaskSpec) -> tuple[tuple[str, 
     filled = own.filled(found, fixed if fixed and own.lengths == "resample" else None)
     bare = dataclasses.replace(found, labels=("",) * len(found.ids))
     return found.ids, own.as_set(filled, bare, data.class_names, data.mean, data.sd), found.labels
-
-
-@torch.no_grad()
-def class_probabilities(model: SequenceModel, part: LabelledSet) -> np.ndarray:
-    """(N, C), softmax of the logits in float64."""
-    found = [model(b.inputs, b.lengths, last=1)[:, -1].double().softmax(-1) for b in part.batches(BATCH)]
-    return torch.cat(found).numpy(force=True)

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rnnscope.core.errors import ConfigError, DataError, nearest
+from rnnscope.core.errors import ConfigError, DataError
+from rnnscope.tasks.given_file import given_file
 from rnnscope.tasks.sequences import VALUE, Columns, Sequences, cell_number, label_text, refuse_infinite
-from rnnscope.tasks.table import numeric, read_table, require_column, suffix_is_text
+from rnnscope.tasks.table import OR_MISSING, numeric, read_table, require_column, suffix_is_text
 from rnnscope.tasks.ts_format import read_ts
 
 Format = Literal["auto", "ts", "long", "wide"]
@@ -58,20 +59,14 @@ def read_sequences(path: str, format: Format = "auto", columns: Columns | None =
 
 
 def existing(path: str) -> Path:
-    """A file that is there, not empty, and of a kind that can be read."""
-    if not path:
-        raise ConfigError("task.path is empty", f"a file of sequences ({', '.join(SUFFIXES)})", "set task.path=sequences.csv")
-    file = Path(path).expanduser()
-    if file.is_dir():
-        raise DataError(f"'{path}' is a folder", "a file", "name a file in it")
-    if not file.exists():
-        close = nearest(file.name, [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else [])
-        remedy = f"did you mean '{close}'?" if close else f"looked in {file.parent.resolve()}"
-        raise DataError(f"there is no file '{path}'", "an existing file", remedy)
-    if file.suffix.lower() not in SUFFIXES:
-        raise DataError(f"'{path}' ends in '{file.suffix}'", f"one of {', '.join(SUFFIXES)}", "convert it, or rename it")
-    if file.stat().st_size == 0:
-        raise DataError(f"'{path}' is empty", "sequences", "check how it was written")
+    """A file of sequences that is there, not empty, and text unless it is Parquet."""
+    file = given_file(
+        path,
+        wanted=f"a file of sequences ({', '.join(SUFFIXES)})",
+        content="sequences",
+        example="sequences.csv",
+        suffixes=SUFFIXES,
+    )
     if file.suffix.lower() != ".parquet" and b"\0" in file.read_bytes()[:4096]:
         raise DataError(f"'{path}' is no text file", "text", "check what it holds")
     return file
@@ -153,7 +148,7 @@ def _wide(frame: pd.DataFrame, sequence: str, columns: Columns, source: str) -> 
     steps = columns.features or tuple(n for n in names if n not in (sequence, label, columns.group))
     if not steps:
         raise DataError(f"{source} has no columns of steps", "a column per step, beside label", "check the header line")
-    rows = np.stack([numeric(frame[n], n, source) for n in steps], 1)
+    rows = np.stack([numeric(frame[n], n, source, OR_MISSING) for n in steps], 1)
     labels = tuple(label_text(v, source) for v in frame[label]) if label else ("",) * len(frame)
     ids = tuple(str(v) for v in frame[sequence]) if sequence else tuple(str(i + 1) for i in range(len(frame)))
     groups = tuple(str(v) for v in frame[columns.group]) if columns.group else ()
@@ -187,7 +182,7 @@ def _long(frame: pd.DataFrame, sequence: str, columns: Columns, source: str) -> 
     if empty.any():
         row = int(np.flatnonzero(empty)[0])
         raise DataError(f"column '{sequence}' of {source} is empty at row {row + 1}", "the sequence's name", "fill it in")
-    numbers = np.stack([numeric(frame[n], n, source) for n in names], 1)
+    numbers = np.stack([numeric(frame[n], n, source, OR_MISSING) for n in names], 1)
     values, labels, ids, groups = [], [], [], []
     for key, found in frame.groupby(sequence, sort=False).indices.items():
         rows = np.asarray(found)

@@ -13,8 +13,10 @@ from rnnscope.core.errors import ConfigError, DataError, nearest
 from rnnscope.core.series import Series
 from rnnscope.core.spec import FilePath, Positive, PositiveFloat
 from rnnscope.tasks.forecasting import ForecastTask, Recording
+from rnnscope.tasks.given_file import given_file
 
-SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz"}
+SUFFIXES = (".csv", ".npy", ".npz", ".parquet", ".tsv", ".txt")
+OR_MISSING = "mend that row, or leave the field empty and set task.missing"
 
 
 class Table(ForecastTask):
@@ -51,7 +53,9 @@ class Table(ForecastTask):
             if column is not None:
                 require_column(frame, column, source)
         targets = self._targets(frame, source)
-        frame = frame.assign(**{c: numeric(frame[c], c, source) for c in dict.fromkeys([*targets, *self.covariates])})
+        frame = frame.assign(
+            **{c: numeric(frame[c], c, source, OR_MISSING) for c in dict.fromkeys([*targets, *self.covariates])}
+        )
         if self.series is not None and frame[self.series].isna().any():
             row = int(np.flatnonzero(frame[self.series].isna().to_numpy())[0])
             raise DataError(
@@ -165,25 +169,13 @@ def read_table(path: str) -> pd.DataFrame:
     Raises:
         DataError: the file is missing, empty, of an unknown kind or cannot be parsed.
     """
-    if not path:
-        raise ConfigError("task.path is empty", "a CSV, Parquet, NPY or NPZ file", "set task.path=data.csv")
-    file = Path(path).expanduser()
-    if not file.exists():
-        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
-        close = nearest(file.name, siblings)
-        raise DataError(
-            f"there is no file '{path}'",
-            "an existing file",
-            f"did you mean '{close}'?" if close else f"looked in {file.parent.resolve()}",
-        )
-    if file.is_dir():
-        raise DataError(f"'{path}' is a folder", "a file", "name a file in it")
-    if file.stat().st_size == 0:
-        raise DataError(f"'{path}' is empty", "a table with a header line", "check how it was written")
-    if file.suffix.lower() not in SUFFIXES:
-        raise DataError(
-            f"'{path}' ends in '{file.suffix}'", f"one of {', '.join(sorted(SUFFIXES))}", "convert it, or rename it"
-        )
+    file = given_file(
+        path,
+        wanted="a CSV, Parquet, NPY or NPZ file",
+        content="a table with a header line",
+        example="data.csv",
+        suffixes=SUFFIXES,
+    )
     try:
         frame = _read(file)
     except ImportError:
@@ -257,8 +249,8 @@ def require_column(frame: pd.DataFrame, column: str, source: str) -> None:
         )
 
 
-def numeric(column: pd.Series, name: str, source: str) -> np.ndarray:
-    """A column as float64, NaN where it is empty; text is refused with its first row and value."""
+def numeric(column: pd.Series, name: str, source: str, remedy: str = "mend that row") -> np.ndarray:
+    """A column as float64, NaN where it is empty; text is refused with its first row and value, and what to do about it."""
     if pd.api.types.is_complex_dtype(column):
         raise DataError(
             f"column '{name}' of {source} holds complex numbers", "real numbers", "give real and imaginary part a column each"
@@ -270,7 +262,7 @@ def numeric(column: pd.Series, name: str, source: str) -> np.ndarray:
         raise DataError(
             f"column '{name}' of {source} holds {column.iloc[row]!r} at row {row + 1}",
             "numbers",
-            "mend that row, or leave the field empty and set task.missing",
+            remedy,
         )
     return numbers.to_numpy(np.float64, na_value=np.nan)
 

@@ -10,7 +10,7 @@ from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import TaskSpec
 from rnnscope.core.labelled import ClassWeights, LabelledData, class_weights, labelled_set, stratified_parts
 from rnnscope.core.random import Streams
-from rnnscope.core.spec import NonNegativeFloat, Positive
+from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive
 
 CLASSES = ("absent", "present")
 PRESENT, BACKGROUND = 0, 6
@@ -39,6 +39,8 @@ class TriggerAction(TaskSpec):
     Fields:
         num_steps: T, at least max_gap + 4. num_features: >= 4. max_gap: the action's first step comes 1 to max_gap steps after
             the trigger's last one. background: highest value of the background, below 1.
+        latest: trigger, action and decoys lie within the first so many steps, at least max_gap + 4 of them, and background
+            follows; 0: anywhere.
         decoys: whether class 0 is made of decoys.
         num_sequences: of all parts together. test_share: of them; validation_share: of the rest, stratified by kind.
         class_weights: in the loss: none, or balanced.
@@ -48,6 +50,7 @@ class TriggerAction(TaskSpec):
     num_features: Annotated[int, Field(ge=4)] = 5
     max_gap: Positive = 5
     background: Annotated[NonNegativeFloat, Field(lt=1.0)] = 0.5
+    latest: NonNegative = 0
     decoys: bool = True
     num_sequences: Annotated[int, Field(ge=100)] = 3000
     test_share: Share = 0.2
@@ -60,6 +63,12 @@ class TriggerAction(TaskSpec):
                 f"task.num_steps is {self.num_steps}: no room for a gap above task.max_gap = {self.max_gap}",
                 f"at least {self.max_gap + 4} steps",
                 "raise task.num_steps or lower task.max_gap",
+            )
+        if self.latest and not self.max_gap + 4 <= self.latest <= self.num_steps:
+            raise ConfigError(
+                f"task.latest is {self.latest}, with task.max_gap = {self.max_gap} and task.num_steps = {self.num_steps}",
+                f"{self.max_gap + 4} to {self.num_steps}, or 0 for events anywhere",
+                "change task.latest",
             )
 
     def prepare(self, streams: Streams) -> LabelledData:
@@ -118,8 +127,8 @@ class TriggerAction(TaskSpec):
 
     def _filled(self, kinds: Int[np.ndarray, " N"], rng: np.random.Generator) -> Float[np.ndarray, "N T X"]:
         """Background with the rows of each sequence's kind put in."""
-        steps, count = self.num_steps, len(kinds)
-        inputs = rng.uniform(0, self.background, (count, steps, self.num_features)).astype(np.float32)
+        count, steps = len(kinds), self.latest or self.num_steps
+        inputs = rng.uniform(0, self.background, (count, self.num_steps, self.num_features)).astype(np.float32)
         late = kinds == KINDS.index("gap too long")
         gap = np.where(late, rng.integers(self.max_gap + 1, steps - 2, count), rng.integers(1, self.max_gap + 1, count))
         first = rng.integers(0, steps - 2 - gap)  # of the first event; the second begins gap steps after its end
