@@ -32,17 +32,23 @@ CORE = (
     "jacobians",
     "equilibria",
     "piecewise",
+    "forcing",
+    "free_runs",
     "marked_series",
+    "linearised",
 )
 NUMERICS = (
     "backpropagation",
     "batched",
     "batched_mlp",
+    "conjugate_gradients",
+    "recurrent_passes",
     "logistic",
     "classification_metrics",
     "integrate",
     "markov_statistics",
     "metrics",
+    "normal_equations",
     "pattern_strings",
     "regression",
     "sequence_statistics",
@@ -51,6 +57,8 @@ NUMERICS = (
     "detection_metrics",
     "nulls",
     "pareto_tail",
+    "delays",
+    "plrnn_passes",
     "thresholds",
 )
 CHECKED = [

@@ -14,8 +14,11 @@ import yaml
 import rnnscope as rs
 from helpers import cli, run_folders, run_tiny, strict_json, succeeds, tiny, wave, without_drawing, write_csv, write_yaml
 from rnnscope.cli import COMMANDS
-from rnnscope.experiment import parse_yaml, preset
-from rnnscope.presets.catalog import PRESETS
+from rnnscope.comparison import run_batch
+from rnnscope.core.errors import Interrupted
+from rnnscope.experiment import parse_any, parse_yaml, preset
+from rnnscope.pipeline import walk
+from rnnscope.presets.catalog import PRESETS, STUDIES
 from rnnscope.registry import CATEGORIES
 
 QUICK = ("--set", "task.num_points=120", "--set", "task.window=10", "--set", "trainer.epochs=2", "--quiet")
@@ -154,17 +157,17 @@ def test_the_version_is_the_package_s():
 
 def test_the_list_has_one_line_per_preset_with_its_row_and_summary():
     lines = succeeds("list").out.strip().splitlines()
-    assert len(lines) == len(PRESETS)
-    for line, (name, entry) in zip(lines, PRESETS.items(), strict=True):
+    assert len(lines) == len(PRESETS) + len(STUDIES)
+    for line, (name, entry) in zip(lines, {**PRESETS, **STUDIES}.items(), strict=True):
         assert line.startswith(name)
         assert entry.scope_row in line
         assert line.endswith(entry.summary)
-    assert succeeds("list", "--quiet").out.split() == list(PRESETS)
+    assert succeeds("list", "--quiet").out.split() == [*PRESETS, *STUDIES]
 
 
 def test_the_list_for_machines_is_json():
     rows = json.loads(succeeds("list", "--json").out)
-    assert [row["name"] for row in rows] == list(PRESETS)
+    assert [row["name"] for row in rows] == [*PRESETS, *STUDIES]
     assert all(set(row) == {"name", "summary", "scope_row"} for row in rows)
 
 
@@ -394,6 +397,71 @@ def test_a_batch_that_failed_altogether_promises_no_comparison(tmp_path):
     assert answer.code == 2
     pages = [Path(line.split(": ", 1)[1]) for line in answer.out.splitlines() if line.startswith("comparison: ")]
     assert all(page.is_file() for page in pages)
+
+
+# studies
+
+
+def small_study(**changes) -> rs.Study:
+    models = {"gru": rs.GRU(hidden_size=3, num_layers=1), "elman": rs.Elman(hidden_size=3, num_layers=1)}
+    one = tiny(name="first", models=models)
+    return rs.Study(name="both", summary="two of them", experiments=(one, tiny(name="second")), **changes)
+
+
+def test_a_study_is_carried_out_into_one_folder_with_one_page_and_one_table(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(small_study().yaml())
+    changes = ("--set", "trainer.epochs=1", "--set", "first.num_seeds=2", "--seed", 3)
+    found = json.loads(succeeds("run", path, *changes, "--out", tmp_path / "runs", "--json").out)
+    study = rs.StudyRun(found["folder"])
+    assert [run.experiment.name for run in study.runs] == ["first", "second"]
+    assert [run.experiment.num_seeds for run in study.runs] == [2, 1]
+    assert all(run.experiment.seed == 3 for run in study.runs)
+    assert (study.status, study.entries) == ("done", found["runs"])
+    table = study.table
+    assert list(table.index) == ["gru", "elman", "best baseline", "which is"]
+    assert table.shape[1] == 2
+    page = study.report.read_text(encoding="utf-8")
+    for row in found["runs"]:
+        assert f'href="{row["folder"]}/report.html"' in page
+    assert "two of them" in page
+    study.report.unlink()
+    assert Path(json.loads(succeeds("report", study.path, "--json").out)["report"]) == study.report
+    assert study.report.is_file()
+
+
+def test_an_interrupted_study_goes_on_where_it_stood(tmp_path):
+    study = small_study()
+
+    def stop_at_the_second(experiment, folder):
+        if experiment.name == "second":
+            raise Interrupted("stopped", "", "")
+        list(walk(experiment, folder))
+
+    with pytest.raises(Interrupted) as caught:
+        run_batch(study, tmp_path, stop_at_the_second)
+    (folder,) = run_folders(tmp_path)
+    assert f"--resume {folder}" in caught.value.remedy
+    before = [row["folder"] for row in strict_json(folder / "batch.json")["runs"]]
+    with without_drawing():
+        found = rs.run(study, out=tmp_path, resume=folder)
+    assert [row["folder"] for row in found.entries] == before
+    assert all(row["verdict"] for row in found.entries)
+    with pytest.raises(rs.ConfigError, match="configuration changed"):
+        rs.run(study, out=tmp_path, resume=folder, seed=9)
+
+
+def test_a_study_has_one_experiment_at_least_and_its_file_says_what_it_holds(tmp_path):
+    with pytest.raises(rs.ConfigError, match="experiments"):
+        rs.Study(experiments=())
+    assert rs.Study(**yaml.safe_load(small_study().yaml())) == small_study()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_what_show_prints_of_a_study_is_yaml_that_makes_the_same_study(name):
+    text = succeeds("show", name).out
+    assert parse_any(text, "show") == rs.study(name)
+    assert "# task: " in text
 
 
 # forecast

@@ -759,5 +759,21 @@ def test_a_free_run_that_explodes_is_called_divergent_and_leaves_no_infinity_in_
     assert all(math.isfinite(v) for v in numbers_in(evaluation.metrics) if isinstance(v, float))
 
 
+def test_of_a_free_run_that_explodes_the_step_and_norm_are_told_and_what_came_before_is_kept():
+    data = prepare(rs.Table(window=WINDOW, scaling="none"), series_of(wave(STEPS) + 1))
+    network = build(rs.Elman(hidden_size=1, num_layers=1, nonlinearity="relu"), data)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.fill_(0.0 if "bias" in name or "weight_hh" in name else 30.0)
+    spec = rs.Forecasting(lead_times=0, intervals="none")
+    result = spec.score(network, data, Streams(0))
+    step, forecast = int(result.scores["closed_loop"]["diverged_at"]), result.arrays["closed_loop_forecast"]
+    assert np.isfinite(forecast[: step - 1]).all()
+    assert np.isnan(forecast[step - 1 :]).all()
+    assert result.scores["closed_loop"]["diverged_norm"] == pytest.approx(900 * forecast[step - 2, 0])
+    words = model_verdict("relu", [result], spec.references(data, Streams(0)))
+    assert f"diverges at step {step} (norm" in words
+
+
 def test_a_tiny_experiment_says_what_it_is_made_of():
     assert set(tiny().models) == {"gru"}

@@ -75,8 +75,8 @@ def test_mistakes_are_counted_by_target_and_by_sequence(data):
     assert test["accuracy"] == pytest.approx(1 - 10 / (30 * 30))
     assert test["whole"] == pytest.approx(29 / 30)
     assert test["mse"] == pytest.approx(4 * 10 / (30 * 30))
-    assert result.arrays["test_sequence_mse"][0] == pytest.approx(4 * 10 / 30)
-    assert not result.arrays["test_sequence_mse"][1:].any()
+    assert result.arrays["test_sequence_error"][0] == pytest.approx(4 * 10 / 30)
+    assert not result.arrays["test_sequence_error"][1:].any()
 
 
 def test_targets_that_do_not_count_change_no_score():
@@ -327,7 +327,7 @@ def test_inputs_and_outputs_of_different_number_are_drawn_apart(tmp_path):
     histories = {"net": [outcome(1.0)]}
     evaluation = spec.conclude(data, references, results, histories)
     drawn = list(spec.figures(data, references, results, histories, evaluation))
-    assert [figure.name for figure in drawn] == ["examples", "training"]
+    assert [figure.name for figure in drawn] == ["examples", "answers", "training"]
     assert len(drawn[0].canvas.axes) == 2
     assert evaluation.metrics["ceilings"] == []
 

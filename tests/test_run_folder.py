@@ -32,8 +32,8 @@ from helpers import (
     without_drawing,
     write_yaml,
 )
-from rnnscope.comparison import write_frame
 from rnnscope.core.random import Streams
+from rnnscope.output_files import write_frame
 from rnnscope.pipeline import open_folder, walk
 from rnnscope.runs.folder import RunFolder
 from rnnscope.runs.writers import save_data, save_models

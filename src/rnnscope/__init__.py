@@ -16,8 +16,11 @@ _PUBLIC = {
     "run": "rnnscope.api",
     "open_run": "rnnscope.results",
     "Run": "rnnscope.results",
-    "compare": "rnnscope.api",
+    "compare": "rnnscope.comparison",
+    "StudyRun": "rnnscope.comparison",
     "Experiment": "rnnscope.experiment",
+    "Study": "rnnscope.experiment",
+    "study": "rnnscope.experiment",
     "preset": "rnnscope.experiment",
     "DynamicalSystem": "rnnscope.core.system",
     "SequenceModel": "rnnscope.core.system",
@@ -31,6 +34,17 @@ _PUBLIC = {
     "AffineFeedback": "rnnscope.core.loops",
     "as_system": "rnnscope.models.wrap",
     "elman_matrices": "rnnscope.models.wrap",
+    "from_torch": "rnnscope.models.foreign_torch",
+    "to_torch": "rnnscope.models.foreign_torch",
+    "from_keras": "rnnscope.models.foreign_keras",
+    "to_keras": "rnnscope.models.foreign_keras_export",
+    "from_reservoirpy": "rnnscope.models.foreign_reservoir",
+    "to_onnx": "rnnscope.models.foreign_onnx",
+    "Imported": "rnnscope.models.foreign",
+    "Untrained": "rnnscope.training.untrained",
+    "Layered": "rnnscope.models.layered",
+    "Layer": "rnnscope.models.layered",
+    "Dense": "rnnscope.models.layered",
     "find_fixed_points": "rnnscope.dynamics.fixed_points",
     "FixedPoints": "rnnscope.dynamics.fixed_points",
     "find_cycles": "rnnscope.dynamics.cycles",
@@ -44,6 +58,11 @@ _PUBLIC = {
     "limiting_rays": "rnnscope.dynamics.limiting_rays",
     "LimitingRays": "rnnscope.dynamics.limiting_rays",
     "PiecewiseLinear": "rnnscope.core.piecewise",
+    "AffineReadout": "rnnscope.core.piecewise",
+    "FusedForcing": "rnnscope.core.forcing",
+    "forced_rollout": "rnnscope.core.forcing",
+    "forcing_weights": "rnnscope.core.forcing",
+    "PLRNN": "rnnscope.models.plrnn",
     "lyapunov_spectrum": "rnnscope.dynamics.lyapunov",
     "LyapunovSpectrum": "rnnscope.dynamics.lyapunov",
     "flow_map": "rnnscope.dynamics.flows",
@@ -79,6 +98,7 @@ _PUBLIC = {
     "Logistic": "rnnscope.models.logistic",
     "Meta": "rnnscope.training.meta",
     "Newton": "rnnscope.training.newton",
+    "HessianFree": "rnnscope.training.hessian_free",
     "Sinusoids": "rnnscope.tasks.sinusoids",
     "SineShift": "rnnscope.tasks.sinusoids",
     "Complexity": "rnnscope.tasks.complexity",
@@ -93,6 +113,9 @@ _PUBLIC = {
     "AnalyticJacobian": "rnnscope.core.system",
     "Elman": "rnnscope.models.recurrent",
     "GRU": "rnnscope.models.recurrent",
+    "EchoState": "rnnscope.models.reservoir",
+    "ReservoirSystem": "rnnscope.models.reservoir_system",
+    "SantaFeLaser": "rnnscope.tasks.laser",
     "LSTM": "rnnscope.models.recurrent",
     "CNNRNN": "rnnscope.models.cnn_rnn",
     "Classifier": "rnnscope.models.classifier",
@@ -115,6 +138,10 @@ _PUBLIC = {
     "Split": "rnnscope.tasks.split",
     "Series": "rnnscope.core.series",
     "BPTT": "rnnscope.training.gradient",
+    "Ridge": "rnnscope.training.ridge",
+    "search": "rnnscope.tuning",
+    "Search": "rnnscope.tuning",
+    "Trial": "rnnscope.tuning",
     "Transport": "rnnscope.training.transport",
     "Stage": "rnnscope.training.transport",
     "Streams": "rnnscope.core.random",
@@ -123,6 +150,10 @@ _PUBLIC = {
     "ReverseEngineering": "rnnscope.analysis.reverse_engineering",
     "HiddenMarkov": "rnnscope.tasks.hidden_markov",
     "FlipFlop": "rnnscope.tasks.flip_flop",
+    "Adding": "rnnscope.tasks.long_range",
+    "Copy": "rnnscope.tasks.long_range",
+    "MemoryDelay": "rnnscope.tasks.long_range",
+    "TemporalOrder": "rnnscope.tasks.long_range",
     "Characters": "rnnscope.tasks.text",
     "Text": "rnnscope.tasks.text",
     "TextData": "rnnscope.core.text",
@@ -190,8 +221,9 @@ if TYPE_CHECKING:
     from rnnscope.analysis.saliency import Saliency as Saliency
     from rnnscope.analysis.state_evolution import StateEvolution as StateEvolution
     from rnnscope.analysis.state_space import StateSpace as StateSpace
-    from rnnscope.api import compare as compare
     from rnnscope.api import run as run
+    from rnnscope.comparison import StudyRun as StudyRun
+    from rnnscope.comparison import compare as compare
     from rnnscope.core.errors import (
         ConfigError,
         DataError,
@@ -201,12 +233,16 @@ if TYPE_CHECKING:
         ShapeError,
         TrainingError,
     )
+    from rnnscope.core.forcing import FusedForcing as FusedForcing
+    from rnnscope.core.forcing import forced_rollout as forced_rollout
+    from rnnscope.core.forcing import forcing_weights as forcing_weights
     from rnnscope.core.jacobians import input_jacobians as input_jacobians
     from rnnscope.core.jacobians import readout_jacobians as readout_jacobians
     from rnnscope.core.jacobians import state_jacobians as state_jacobians
     from rnnscope.core.labelled import LabelledData as LabelledData
     from rnnscope.core.labelled import labelled_set as labelled_set
     from rnnscope.core.loops import AffineFeedback, close_loop, free_run, hold_input, with_noise
+    from rnnscope.core.piecewise import AffineReadout as AffineReadout
     from rnnscope.core.piecewise import PiecewiseLinear as PiecewiseLinear
     from rnnscope.core.random import Streams
     from rnnscope.core.series import Series
@@ -256,7 +292,7 @@ if TYPE_CHECKING:
     from rnnscope.evaluation.steps import Steps as Steps
     from rnnscope.evaluation.streaming import StreamingDetector as StreamingDetector
     from rnnscope.evaluation.text import TextScores as TextScores
-    from rnnscope.experiment import Experiment, preset
+    from rnnscope.experiment import Experiment, Study, preset, study
     from rnnscope.markov.alignment import align
     from rnnscope.markov.belief import BeliefFilter
     from rnnscope.markov.families import emission_matrix, transition_matrix
@@ -267,9 +303,22 @@ if TYPE_CHECKING:
     from rnnscope.models.classifier import Classifier as Classifier
     from rnnscope.models.cnn_rnn import CNNRNN as CNNRNN
     from rnnscope.models.embedding import Embedding as Embedding
+    from rnnscope.models.foreign import Imported as Imported
+    from rnnscope.models.foreign_keras import from_keras as from_keras
+    from rnnscope.models.foreign_keras_export import to_keras as to_keras
+    from rnnscope.models.foreign_onnx import to_onnx as to_onnx
+    from rnnscope.models.foreign_reservoir import from_reservoirpy as from_reservoirpy
+    from rnnscope.models.foreign_torch import from_torch as from_torch
+    from rnnscope.models.foreign_torch import to_torch as to_torch
+    from rnnscope.models.layered import Dense as Dense
+    from rnnscope.models.layered import Layer as Layer
+    from rnnscope.models.layered import Layered as Layered
     from rnnscope.models.logistic import Logistic as Logistic
     from rnnscope.models.mlp import MLP as MLP
+    from rnnscope.models.plrnn import PLRNN as PLRNN
     from rnnscope.models.recurrent import GRU, LSTM, Elman
+    from rnnscope.models.reservoir import EchoState
+    from rnnscope.models.reservoir_system import ReservoirSystem
     from rnnscope.models.wrap import as_system, elman_matrices
     from rnnscope.numerics.anomaly_scores import matrix_profile as matrix_profile
     from rnnscope.numerics.backpropagation import backpropagate as backpropagate
@@ -292,6 +341,11 @@ if TYPE_CHECKING:
     from rnnscope.tasks.frames_moving import FramesSpeed as FramesSpeed
     from rnnscope.tasks.hidden_markov import HiddenMarkov
     from rnnscope.tasks.labelled import Labelled as Labelled
+    from rnnscope.tasks.laser import SantaFeLaser
+    from rnnscope.tasks.long_range import Adding as Adding
+    from rnnscope.tasks.long_range import Copy as Copy
+    from rnnscope.tasks.long_range import MemoryDelay as MemoryDelay
+    from rnnscope.tasks.long_range import TemporalOrder as TemporalOrder
     from rnnscope.tasks.marked_series import Emergence as Emergence
     from rnnscope.tasks.marked_series import MarkedFile as MarkedFile
     from rnnscope.tasks.marked_series import PlantedAnomalies as PlantedAnomalies
@@ -316,9 +370,15 @@ if TYPE_CHECKING:
     from rnnscope.tasks.text import Text as Text
     from rnnscope.tasks.trigger_action import TriggerAction as TriggerAction
     from rnnscope.training.gradient import BPTT
+    from rnnscope.training.hessian_free import HessianFree as HessianFree
     from rnnscope.training.meta import Meta as Meta
     from rnnscope.training.newton import Newton as Newton
+    from rnnscope.training.ridge import Ridge as Ridge
     from rnnscope.training.transport import Stage, Transport
+    from rnnscope.training.untrained import Untrained as Untrained
+    from rnnscope.tuning import Search as Search
+    from rnnscope.tuning import Trial as Trial
+    from rnnscope.tuning import search as search
 
 
 def __getattr__(name: str) -> Any:

@@ -1,63 +1,69 @@
 """The Python front door: run a preset, file or experiment; compare runs."""
 
+from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-import pandas as pd
-
+from rnnscope.comparison import StudyRun, run_batch
 from rnnscope.core.errors import ConfigError, unknown_name
 from rnnscope.core.interfaces import AnalysisSpec, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.system import SequenceModel
 from rnnscope.evaluation.unscored import Unscored
-from rnnscope.experiment import Experiment, parse_yaml, preset, with_overrides
+from rnnscope.experiment import Experiment, Study, named, parse_any, study_with_overrides, with_overrides
 from rnnscope.models.given import GivenWeights
 from rnnscope.models.state_dict import read_tensors, recognise
-from rnnscope.pipeline import choose_analyses, run_experiment
+from rnnscope.pipeline import choose_analyses, run_experiment, walk
 from rnnscope.registry import load_source
-from rnnscope.results import Run, open_run
+from rnnscope.results import Run
 from rnnscope.tasks.given import Noise
 from rnnscope.training.untrained import Untrained
 
 CELL_NAMES = {"tanh": "Elman (tanh)", "relu": "Elman (ReLU)", "gru": "GRU", "lstm": "LSTM"}
 
 
-def load_experiment(source: str) -> Experiment:
-    """An experiment from a preset's name, a YAML file, or "file.py:name" (an `Experiment` or a function that returns one)."""
+def load_experiment(source: str) -> Experiment | Study:
+    """An experiment or a study from a name that ships, a YAML file, or "file.py:name" (one, or a function that returns one)."""
     if source.endswith((".yaml", ".yml")):
         file = Path(source).expanduser()
         if not file.is_file():
             raise ConfigError(f"there is no file '{source}'", "a YAML file", "check the path, or name a preset (rnnscope list)")
         try:
-            return parse_yaml(file.read_text(encoding="utf-8"), source)
+            return parse_any(file.read_text(encoding="utf-8"), source)
         except UnicodeDecodeError:
             raise ConfigError(f"'{source}' is not text", "a YAML file in UTF-8", "check the file") from None
     if ".py:" in source:
         found = load_source(source)
-        if callable(found) and not isinstance(found, Experiment):
+        if callable(found) and not isinstance(found, Experiment | Study):
             found = found()
-        if not isinstance(found, Experiment):
+        if not isinstance(found, Experiment | Study):
             raise ConfigError(f"'{source}' gives {type(found).__name__}", "an rs.Experiment", "return one from the function")
         return found
-    return preset(source)
+    return named(source)
 
 
+@overload
+def run(experiment: Experiment, **options: Any) -> Run: ...
+@overload
+def run(experiment: Study, **options: Any) -> StudyRun: ...
+@overload
+def run(experiment: str, **options: Any) -> Any: ...
 def run(
-    experiment: str | Experiment,
+    experiment: str | Experiment | Study,
     *,
     out: Path | str = "runs",
     set: list[str] | None = None,
     only: list[str] | None = None,
     resume: Path | str | None = None,
     **fields: Any,
-) -> Run:
-    """Carry out an experiment and return its run.
+) -> Run | StudyRun:
+    """Carry out an experiment, or a study of several, and return its run.
 
     Args:
-        experiment: a preset's name, a YAML file, "file.py:name", or an `Experiment`.
-        out: folder for run folders. set: overrides "path=value". only: train these models only.
-        resume: an interrupted run folder to go on with.
-        fields: fields of `Experiment` to replace, e.g. models={"gru": rs.GRU(hidden_size=32)}, seed=3, num_seeds=5.
+        experiment: a preset's or a study's name, a YAML file, "file.py:name", an `Experiment` or a `Study`.
+        out: folder for run folders. set: overrides "path=value"; in a study of every experiment, "NAME.path=value" of one.
+        only: train these models only. resume: an interrupted run folder to go on with.
+        fields: fields of `Experiment` to replace (of every one in a study), e.g. models={"gru": rs.GRU(hidden_size=32)}, seed=3, num_seeds=5.
 
     Example:
         >>> import rnnscope as rs
@@ -65,8 +71,27 @@ def run(
         >>> run.verdict                                            # doctest: +SKIP
     """
     chosen = load_experiment(experiment) if isinstance(experiment, str) else experiment
-    chosen = with_overrides(chosen.but(**fields) if fields else chosen, set or [])
-    return run_experiment(only_models(chosen, only), out, resume=resume)
+    chosen = configured(chosen, set, only, fields)
+    if isinstance(chosen, Study):
+        return run_batch(chosen, out, lambda one, folder: deque(walk(one, folder), 0), resume)
+    return run_experiment(chosen, out, resume=resume)
+
+
+@overload
+def configured(
+    chosen: Experiment, assignments: list[str] | None, only: list[str] | None, fields: dict[str, Any]
+) -> Experiment: ...
+@overload
+def configured(chosen: Study, assignments: list[str] | None, only: list[str] | None, fields: dict[str, Any]) -> Study: ...
+def configured(
+    chosen: Experiment | Study, assignments: list[str] | None, only: list[str] | None, fields: dict[str, Any]
+) -> Experiment | Study:
+    """An experiment, or every one of a study, with fields replaced, assignments carried out and some of its models only."""
+    if isinstance(chosen, Experiment):
+        return only_models(with_overrides(chosen.but(**fields) if fields else chosen, assignments or []), only)
+    each = chosen.but(experiments=tuple(one.but(**fields) for one in chosen.experiments)) if fields else chosen
+    each = study_with_overrides(each, assignments or [])
+    return each.but(experiments=tuple(only_models(one, only) for one in each.experiments))
 
 
 def only_models(experiment: Experiment, names: list[str] | None) -> Experiment:
@@ -78,39 +103,6 @@ def only_models(experiment: Experiment, names: list[str] | None) -> Experiment:
             raise unknown_name("model", name, experiment.models)
     kept = {n: m for n, m in experiment.models.items() if n in names}
     return experiment.but(models=kept, trainers={n: t for n, t in experiment.trainers.items() if n in kept})
-
-
-def compare(runs: list[Run | Path | str]) -> pd.DataFrame:
-    """One row per model and baseline of each run, with the scores by which their evaluation compares runs (`headlines`).
-
-    Baselines appear once per run. Scores of runs on different data are not comparable; the column `data` tells them apart.
-    """
-    rows: list[dict[str, Any]] = []
-    headlines: dict[str, dict[str, Any]] = {}
-    for one in runs:
-        opened = one if isinstance(one, Run) else open_run(one)
-        rows += comparison_rows(opened)
-        headlines |= {h["key"]: h for h in opened.metrics["headlines"]}
-    frame = pd.DataFrame(rows)
-    frame.attrs["headlines"] = list(headlines.values())
-    return frame
-
-
-def comparison_rows(run: Run) -> list[dict[str, Any]]:
-    """The rows of one run."""
-    import json
-    import zlib
-
-    data = f"{zlib.crc32(json.dumps(run.folder.read_json('data/data.json'), sort_keys=True).encode()):08x}"
-    rows = []
-    for kind, entries in (("model", run.metrics["models"]), ("baseline", run.metrics["baselines"])):
-        for name, scores in entries.items():
-            best = name in run.metrics.get("ceilings", ())
-            row: dict[str, Any] = {"run": run.path.name, "data": data, "name": name, "kind": "ceiling" if best else kind}
-            for one in run.metrics["headlines"]:
-                row[one["key"]] = scores.get(one["part"], {}).get(one["score"])
-            rows.append(row)
-    return rows
 
 
 def analyses_for(

@@ -1,56 +1,245 @@
-"""Several runs side by side: batches, tables, one figure, and files for forecasts."""
+"""Several runs side by side: studies and batches, their page, tables, one figure."""
 
-import html
 import json
-import os
+import zlib
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rnnscope.api import compare
-from rnnscope.core.errors import ConfigError, DataError, Interrupted, RnnscopeError, RunFolderError
-from rnnscope.dynamics.symbol_sampling import WrittenText
-from rnnscope.experiment import Experiment
-from rnnscope.markov.generation import Generated
-from rnnscope.pipeline import check_device, open_folder
-from rnnscope.plotting import COLOURS, INK, MUTED, log_scale, new_figure, render, style
-from rnnscope.results import Run
-from rnnscope.runs.folder import RunFolder, npz_bytes
-from rnnscope.runs.report import inline_svg, number
-from rnnscope.tasks.table import numeric, read_table
+from rnnscope.core.errors import ConfigError, Interrupted, RnnscopeError, RunFolderError
+from rnnscope.core.spec import from_yaml
+from rnnscope.core.tables import Column, Row, Table
+from rnnscope.experiment import Experiment, Study
+from rnnscope.pipeline import changed_fields, check_device, open_folder
+from rnnscope.plotting import COLOURS, INK, MUTED, log_scale, new_figure, plain, render, style
+from rnnscope.results import Run, open_run
+from rnnscope.runs.folder import RunFolder
+from rnnscope.runs.report import number, render_comparison
+
+INTERRUPTED = "interrupted"
 
 
-def run_batch(experiments: list[Experiment], out: Path, carry_out: Callable[[Experiment, RunFolder], None]) -> Path:
-    """Carry out experiments one after the other into one folder; one that fails does not stop the others."""
-    for experiment in experiments:
+class StudyRun:
+    """Several experiments carried out into one folder, with a page that compares them.
+
+    Args:
+        path: the folder, as `rnnscope run STUDY` or `rnnscope batch` made it. allow_source: see `Run`.
+
+    Raises:
+        RunFolderError: the folder is missing, or holds no batch of runs.
+    """
+
+    def __init__(self, path: Path | str, *, allow_source: bool = True) -> None:
+        self.folder = RunFolder.open(path)
+        self.path = self.folder.path
+        self._allow_source = allow_source
+
+    def __repr__(self) -> str:
+        return f"StudyRun({str(self.path)!r})"
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Per run: name, folder, verdict (None where it failed) and error (None where it did not)."""
+        found: list[dict[str, Any]] = self.folder.read_json("batch.json")["runs"]
+        return found
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that are done, in order."""
+        whole = [row for row in self.entries if row["verdict"] is not None]
+        return [Run(self.path / row["folder"], allow_source=self._allow_source) for row in whole]
+
+    @property
+    def status(self) -> str:
+        """created, running, interrupted or done."""
+        return str(self.folder.read_json("status.json")["state"])
+
+    @property
+    def verdict(self) -> str:
+        """What came of every run, a line each."""
+        return "\n".join(f"{row['name']}: {row['verdict'] or row['error']}" for row in self.entries)
+
+    @property
+    def report(self) -> Path:
+        """The page that compares the runs."""
+        return self.path / "comparison.html"
+
+    def write_report(self) -> Path:
+        """Write the page that compares the runs, and its table and figure, from what lies in the folder."""
+        about = from_yaml(self.folder.read_text("config.yaml"), f"{self.path}/config.yaml")
+        write_comparison(self.runs, self.path, str(about["name"]), str(about["summary"]), self.entries)
+        return self.report
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Models by runs: the score by which each run is compared first, the median over repeats, beside its best baseline."""
+        (first, *_) = overview_tables(self.runs) or [Table("", (), ())]
+        rows = {row.name: [row.values.get(c.key) for c in first.columns] for row in first.rows}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=[c.label for c in first.columns])
+
+
+def run_batch(
+    study: Study, out: Path | str, carry_out: Callable[[Experiment, RunFolder], object], resume: Path | str | None = None
+) -> StudyRun:
+    """Carry out experiments one after the other into one folder; one that fails does not stop the others.
+
+    Args:
+        carry_out: does one experiment in its folder. resume: the folder of an interrupted study of the same configuration: what is
+            done stays, what was interrupted goes on.
+    """
+    for experiment in study.experiments:
         check_device(experiment.device)
-    parent = RunFolder.create(out, "batch", experiments[0].seed)
+    parent, before = _batch_folder(study, Path(out), resume)
+    parent.set_status("running")
     rows: list[dict[str, Any]] = []
-    for experiment in experiments:
-        folder = open_folder(experiment, parent.path)
-        row: dict[str, Any] = {"name": experiment.name, "folder": folder.path.name, "verdict": None, "error": None}
+    for place, experiment in enumerate(study.experiments):
+        known = before[place] if place < len(before) else {}
+        if known.get("verdict") is not None:
+            rows.append(known)
+            continue
+        begun = parent.path / known["folder"] if known.get("error") == INTERRUPTED else None
+        folder = open_folder(experiment, parent.path, begun)
+        row: dict[str, Any] = {"name": experiment.name, "folder": folder.path.name, "verdict": None, "error": INTERRUPTED}
         rows.append(row)
+        parent.write_json("batch.json", {"runs": rows})
         try:
             carry_out(experiment, folder)
-            row["verdict"] = folder.read_json("metrics.json")["verdict"]
+            row |= {"verdict": folder.read_json("metrics.json")["verdict"], "error": None}
         except Interrupted:
-            row["error"] = "interrupted"
-            parent.write_json("batch.json", {"runs": rows})
             parent.set_status("interrupted")
-            raise
+            remedy = f"go on with: rnnscope run {parent.path}/config.yaml --resume {parent.path}"
+            raise Interrupted(f"interrupted in {experiment.name}; what is done is kept", "", remedy) from None
         except RnnscopeError as error:
             row["error"] = str(error)
         parent.write_json("batch.json", {"runs": rows})
-    done = [Run(parent.path / row["folder"]) for row in rows if row["error"] is None]
-    if done:
-        write_comparison(comparison_frame(done), parent.path)
     parent.set_status("done")
-    return parent.path
+    found = StudyRun(parent.path)
+    if found.runs:
+        found.write_report()
+    return found
+
+
+def _batch_folder(study: Study, out: Path, resume: Path | str | None) -> tuple[RunFolder, list[dict[str, Any]]]:
+    """A new folder with the study's configuration, or the one to resume, and what its runs came to."""
+    if resume is None:
+        parent = RunFolder.create(out, study.name, study.experiments[0].seed)
+        parent.write_text("config.yaml", study.yaml())
+        return parent, []
+    parent = RunFolder.open(resume)
+    changed = changed_fields(
+        from_yaml(parent.read_text("config.yaml"), f"{parent.path}/config.yaml"), from_yaml(study.yaml(), "this study")
+    )
+    if changed:
+        raise ConfigError(
+            f"the configuration changed since '{parent.path}' was begun: {', '.join(changed[:6])}",
+            "the same configuration",
+            "resume without --set, or start a new run",
+        )
+    return parent, parent.read_json("batch.json")["runs"] if parent.has("batch.json") else []
+
+
+def compare(runs: list[Run | Path | str]) -> pd.DataFrame:
+    """One row per model and baseline of each run, with the scores by which their evaluation compares runs (`headlines`).
+
+    Baselines appear once per run. Scores of runs on different data are not comparable; the column `data` tells them apart.
+    """
+    rows: list[dict[str, Any]] = []
+    headlines: dict[str, dict[str, Any]] = {}
+    for one in runs:
+        opened = one if isinstance(one, Run) else open_run(one)
+        rows += comparison_rows(opened)
+        headlines |= {h["key"]: h for h in opened.metrics["headlines"]}
+    frame = pd.DataFrame(rows)
+    frame.attrs["headlines"] = list(headlines.values())
+    return frame
+
+
+def comparison_rows(run: Run) -> list[dict[str, Any]]:
+    """The rows of one run."""
+    data = f"{zlib.crc32(json.dumps(run.folder.read_json('data/data.json'), sort_keys=True).encode()):08x}"
+    rows = []
+    for kind, entries in (("model", run.metrics["models"]), ("baseline", run.metrics["baselines"])):
+        for name, scores in entries.items():
+            best = name in run.metrics.get("ceilings", ())
+            row: dict[str, Any] = {"run": run.path.name, "data": data, "name": name, "kind": "ceiling" if best else kind}
+            for one in run.metrics["headlines"]:
+                row[one["key"]] = scores.get(one["part"], {}).get(one["score"])
+            rows.append(row)
+    return rows
+
+
+def overview_tables(runs: list[Run]) -> list[Table]:
+    """Models by runs: the first headline of each run, how many repeats are better than the best baseline, and training times.
+
+    Empty for a single run, whose report says as much.
+    """
+    if len(runs) < 2:
+        return []
+    names = list(dict.fromkeys(name for run in runs for name in run.metrics["models"]))
+    found = [repeats(run) for run in runs]
+    rivals = [best_baseline(run) for run in runs]
+    columns = [
+        Column(str(i), f"{run.experiment.name}: {first_headline(run)['label']}", first_headline(run)["better"])
+        for i, run in enumerate(runs)
+    ]
+    scores, counts, times = [], [], []
+    for name in names:
+        held = {str(i): one[name] for i, one in enumerate(found) if name in one}
+        spreads = {key: float(np.std(v, ddof=1)) for key, v in held.items() if len(v) > 1}
+        scores.append(Row(name, "model", {key: float(np.median(v)) for key, v in held.items()}, spreads))
+        beaten = {key: _beaten(v, rivals[int(key)], columns[int(key)].better) for key, v in held.items()}
+        counts.append(Row(name, "model", beaten))
+        took = {
+            str(i): run.metrics["models"][name]["training"]["seconds"]
+            for i, run in enumerate(runs)
+            if name in run.metrics["models"]
+        }
+        times.append(Row(name, "model", took))
+    known = {str(i): rival for i, rival in enumerate(rivals) if rival is not None}
+    if known:
+        scores.append(Row("best baseline", "baseline", {key: value for key, (_, value) in known.items()}))
+        scores.append(Row("which is", "", {key: name for key, (name, _) in known.items()}))
+    bare = tuple(Column(c.key, runs[int(c.key)].experiment.name) for c in columns)
+    several = any(len(v) > 1 for one in found for v in one.values())
+    note = "Median over repeats ± their standard deviation." if several else ""
+    tables = [Table("Models by runs", tuple(columns), tuple(scores), note)]
+    if several and known:
+        tables.append(Table("Repeats better than the best baseline", bare, tuple(counts)))
+    return [*tables, Table("Training, seconds per repeat", bare, tuple(times))]
+
+
+def first_headline(run: Run) -> dict[str, Any]:
+    """The score by which a run is compared first."""
+    found: dict[str, Any] = run.metrics["headlines"][0]
+    return found
+
+
+def repeats(run: Run) -> dict[str, list[float]]:
+    """Model -> the first headline of every repeat."""
+    part, score = first_headline(run)["part"], first_headline(run)["score"]
+    return {
+        name: [one[part][score] for one in entry.get("seeds", [entry]) if one.get(part, {}).get(score) is not None]
+        for name, entry in run.metrics["models"].items()
+    }
+
+
+def best_baseline(run: Run) -> tuple[str, float] | None:
+    """Name and first headline of a run's best baseline; ceilings do not compete. None where it has none, or no better side."""
+    head = first_headline(run)
+    known = {n: s.get(head["part"], {}).get(head["score"]) for n, s in run.metrics["baselines"].items()}
+    rivals = {n: v for n, v in known.items() if v is not None and n not in run.metrics.get("ceilings", ())}
+    if not rivals or not head["better"]:
+        return None
+    return (max if head["better"] == "high" else min)(rivals.items(), key=lambda pair: pair[1])
+
+
+def _beaten(values: list[float], rival: tuple[str, float] | None, better: str) -> str | None:
+    if rival is None:
+        return None
+    return f"{sum((v > rival[1]) if better == 'high' else (v < rival[1]) for v in values)} of {len(values)}"
 
 
 def comparison_frame(runs: list[Run]) -> pd.DataFrame:
@@ -70,22 +259,77 @@ def frame_text(frame: pd.DataFrame) -> str:
     return frame.drop(columns="data").to_string(index=False, float_format=lambda v: number(float(v)), na_rep="–")
 
 
-def write_comparison(frame: pd.DataFrame, out: Path) -> Path:
-    """comparison.csv, .png, .svg and .html in a folder."""
+def write_comparison(
+    runs: list[Run], out: Path, title: str = "Comparison", summary: str = "", entries: list[dict[str, Any]] | None = None
+) -> pd.DataFrame:
+    """comparison.csv, .png, .svg and .html in a folder.
+
+    Args:
+        entries: of a batch, in whose folder this is (see `StudyRun.entries`): then the page links the reports of the runs.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFolderError(
             f"'{out}' cannot be written: {error.strerror}", "a folder you may write to", "give another one with --out"
         ) from None
-    folder = RunFolder(out)
-    canvas = comparison_figure(frame)
+    frame, folder = comparison_frame(runs), RunFolder(out)
+    overview = overview_tables(runs)
+    canvas = overview_figure(runs) if overview and entries else comparison_figure(frame)
     svg = render(canvas, "svg")
     folder.write_text("comparison.csv", frame.to_csv(index=False))
     folder.write_bytes("comparison.png", render(canvas, "png"))
     folder.write_bytes("comparison.svg", svg)
-    folder.write_text("comparison.html", _page(frame, svg.decode()))
-    return out
+    caption = (
+        "Every repeat of every model; dashed: the best baseline."
+        if overview and entries
+        else "Models (points) and baselines (lines)."
+    )
+    figure = {"name": "comparison", "caption": caption, "wide": True, "svg": svg.decode()}
+    lines = [_line(one) for one in entries or []] or [{"name": r.path.name, "text": r.verdict, "link": ""} for r in runs]
+    several = bool(frame["data"].nunique() > 1)
+    render_comparison(folder, title, summary, overview, lines, _details(frame), [figure], several)
+    return frame
+
+
+def _line(entry: dict[str, Any]) -> dict[str, str]:
+    """A run of a batch, for its page."""
+    done = entry["verdict"] is not None
+    link = f"{entry['folder']}/report.html" if done else ""
+    return {"name": entry["name"], "text": entry["verdict"] or f"failed: {entry['error']}", "link": link}
+
+
+def _details(frame: pd.DataFrame) -> Table:
+    """Every model and baseline of every run, with all scores by which runs are compared."""
+    headlines = frame.attrs["headlines"]
+    columns = (Column("name", ""), *(Column(h["key"], h["label"]) for h in headlines))
+    rows = []
+    for _, one in frame.iterrows():
+        values = {h["key"]: None if pd.isna(one[h["key"]]) else float(one[h["key"]]) for h in headlines}
+        rows.append(Row(one["run"], one["kind"], {"name": one["name"], **values}))
+    return Table("Models and baselines", columns, tuple(rows))
+
+
+def overview_figure(runs: list[Run]) -> Any:
+    """A panel per run with its first headline: every repeat of every model as a point, the best baseline as a line."""
+    names = list(dict.fromkeys(name for run in runs for name in run.metrics["models"]))
+    with style():
+        figure, axes = new_figure(1, len(runs), max(6.0, 1.6 + 2.6 * len(runs)), 1.3 + 0.36 * len(names))
+        for panel, run in zip(np.atleast_1d(axes), runs, strict=True):
+            head, rival = first_headline(run), best_baseline(run)
+            for name, values in repeats(run).items():
+                place = names.index(name)
+                panel.plot(values, [place] * len(values), "o", color=COLOURS[place % len(COLOURS)], ms=6, alpha=0.7)
+            if rival is not None:
+                panel.axvline(rival[1], color=MUTED, ls="--", lw=1.2)
+            if head["better"] == "low":
+                log_scale(panel, "x")
+            first = panel is np.atleast_1d(axes)[0]
+            panel.set_yticks(range(len(names)), [plain(n) for n in names] if first else [""] * len(names))
+            panel.set_ylim(len(names) - 0.5, -0.5)
+            panel.set_title(plain(run.experiment.name))
+            panel.set_xlabel(plain(head["label"]), fontsize=8)
+    return figure
 
 
 def comparison_figure(frame: pd.DataFrame) -> Any:
@@ -118,101 +362,3 @@ def comparison_figure(frame: pd.DataFrame) -> Any:
         handles.append(axes[0].plot([], [], "|", color=MUTED, ms=14, mew=1.8, ls="none", label="baselines")[0])
         figure.legend(handles=handles, loc="outside upper left", ncols=6)
     return figure
-
-
-def _page(frame: pd.DataFrame, svg: str) -> str:
-    head = "".join(f"<th>{html.escape(str(c))}</th>" for c in frame.columns if c != "data")
-    body = ""
-    for _, row in frame.iterrows():
-        cells = [row[c] for c in frame.columns if c != "data"]
-        shown = [
-            number(float(v)) if isinstance(v, float) and v == v else "–" if v is None or v != v else html.escape(str(v))
-            for v in cells
-        ]
-        body += f"<tr class='{row['kind']}'>" + "".join(f"<td>{v}</td>" for v in shown) + "</tr>"
-    several = frame["data"].nunique() > 1
-    note = "<p>These runs do not share their data: scores of different data are not comparable.</p>" if several else ""
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>comparison · rnnscope</title><style>
-:root {{ --paper:#fff; --ink:#1f2328; --soft:#59616b; --line:#d9dde2; }}
-@media (prefers-color-scheme: dark) {{ :root {{ --paper:#14171b; --ink:#e6e9ed; --soft:#a3abb5; --line:#343a42; }} }}
-body {{ background:var(--paper); color:var(--ink); font:16px/1.5 system-ui,sans-serif; max-width:1000px; margin:0 auto; padding:1.5rem 1rem; }}
-.scroll {{ overflow-x:auto; }} table {{ border-collapse:collapse; font-size:.92rem; font-variant-numeric:tabular-nums; }}
-th,td {{ padding:.3rem .6rem; border-bottom:1px solid var(--line); text-align:left; white-space:nowrap; }} tr.baseline {{ color:var(--soft); }}
-tr.model td {{ font-weight:600; }} svg {{ width:100%; height:auto; color:var(--ink); }}</style></head>
-<body><h1>Comparison</h1>{note}<div class="scroll">{inline_svg(svg, "comparison")}</div><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>
-<p style="color:var(--soft)">{datetime.now().isoformat(timespec="seconds")}</p></body></html>
-"""
-
-
-def write_frame(frame: pd.DataFrame, out: Path) -> None:
-    """A data frame as CSV, Parquet, NPZ or JSON, whole or not at all."""
-    suffix = out.suffix.lower()
-    forms: dict[str, Callable[[], bytes]] = {
-        ".csv": lambda: frame.to_csv(index=False).encode(),
-        ".parquet": lambda: frame.to_parquet(None, index=False),
-        ".npz": lambda: npz_bytes({c: frame[c].to_numpy() for c in frame.columns}),
-        ".json": lambda: json.dumps(json.loads(frame.to_json(orient="records", date_format="iso")), indent=2).encode(),
-    }
-    if suffix not in forms:
-        raise ConfigError(f"--out ends in '{suffix}'", f"one of {', '.join(forms)}", "choose another file name")
-    try:
-        content = forms[suffix]()
-    except ImportError:
-        raise DataError(
-            "writing Parquet needs the package pyarrow", "pyarrow", "pip install 'rnnscope[parquet]', or write .csv"
-        ) from None
-    write_whole(out, content)
-
-
-def write_sequences(made: Generated, out: Path) -> None:
-    """Sequences as NPZ (symbols, argmax, logits) or CSV (one sequence per row, symbols sampled), whole or not at all."""
-    if out.suffix.lower() == ".csv":
-        names = [f"step_{t + 1}" for t in range(made.sampled.shape[1])]
-        write_frame(pd.DataFrame(made.sampled, columns=names), out)
-        return
-    if out.suffix.lower() != ".npz":
-        raise ConfigError(f"--out ends in '{out.suffix}'", "one of .npz, .csv", "choose another file name")
-    arrays = {"symbols": made.sampled, "argmax": made.argmax}
-    write_whole(out, npz_bytes(arrays | ({"logits": made.logits} if made.logits is not None else {})))
-
-
-def write_texts(made: WrittenText, out: Path) -> None:
-    """Texts with their prompt as plain text (several are set apart by an empty line) or as JSON (a list), whole or not at all."""
-    whole = [made.prompt + text for text in made.texts]
-    forms = {".txt": "\n\n".join(whole), ".json": json.dumps(whole, ensure_ascii=False, indent=2)}
-    if out.suffix.lower() not in forms:
-        raise ConfigError(f"--out ends in '{out.suffix}'", f"one of {', '.join(forms)}", "choose another file name")
-    write_whole(out, forms[out.suffix.lower()].encode("utf-8", "surrogatepass"))
-
-
-def write_whole(out: Path, content: bytes) -> None:
-    """A file's content, whole or not at all."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, out)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise RunFolderError(
-            f"'{out}' cannot be written: {error.strerror or error}", "a writable path with free space", "give another --out"
-        ) from None
-
-
-def read_covariates(path: str, run: Run) -> np.ndarray:
-    """The covariate columns of a run from a file of coming values."""
-    frame = read_table(path)
-    names = run.data.describe()["covariates"]
-    for name in names:
-        if name not in frame.columns:
-            raise ConfigError(f"'{path}' has no column '{name}'", f"the covariates {', '.join(names)}", "add that column")
-    found = np.stack([numeric(frame[name], name, path) for name in names], 1)
-    bad = ~np.isfinite(found)
-    if bad.any():
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        raise DataError(
-            f"column '{names[column]}' of '{path}' is {found[row, column]} at row {row + 1}", "finite numbers", "fill it in"
-        )
-    return found

@@ -93,6 +93,37 @@ class Experiment(Spec):
         return to_yaml(self.tree())
 
 
+class Study(Spec):
+    """Several experiments that belong together, carried out into one folder with one page that compares them.
+
+    A model that several of them hold under the same name is one row of the page's table, an experiment a column.
+
+    Fields:
+        name, summary, scope_row: see `Experiment`. experiments: at least one.
+    """
+
+    name: str = "study"
+    summary: str = ""
+    scope_row: str = ""
+    experiments: Annotated[tuple[Experiment, ...], Field(min_length=1)]
+
+    @field_validator("experiments", mode="before")
+    @classmethod
+    def _each(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"'experiments' is {type(value).__name__}", "a list of experiments", "write a list")
+        return tuple(from_mapping(one) if isinstance(one, Mapping) else one for one in value)
+
+    def tree(self) -> dict[str, Any]:
+        """Plain values; `Study(**tree)` reads them back to an equal study."""
+        about = {name: getattr(self, name) for name in ("name", "summary", "scope_row")}
+        return {**about, "experiments": [one.tree() for one in self.experiments]}
+
+    def yaml(self) -> str:
+        """The study as YAML."""
+        return to_yaml(self.tree())
+
+
 _ALLOW_SOURCE = [True]
 
 
@@ -146,13 +177,30 @@ def from_tree(tree: Mapping[str, Any], *, allow_source: bool = True) -> Experime
         _ALLOW_SOURCE.pop()
 
 
+def from_mapping(tree: Mapping[str, Any]) -> Experiment:
+    """An experiment from plain values, as YAML holds them. With `base: PRESET`, only the differences need be given."""
+    base = tree.get("base")
+    if base is None:
+        return Experiment(**tree)
+    return Experiment(**merge(preset(str(base)).tree(), {key: value for key, value in tree.items() if key != "base"}))
+
+
 def parse_yaml(text: str, source: str, *, allow_source: bool = True) -> Experiment:
-    """An experiment from YAML text; `source` names it in messages. With `base: PRESET`, only the differences need be given."""
+    """An experiment from YAML text, see `from_mapping`; `source` names it in messages."""
+    found = parse_any(text, source, allow_source=allow_source)
+    if isinstance(found, Study):
+        raise ConfigError(f"{source} holds a study of several experiments", "one experiment", "take one of its runs")
+    return found
+
+
+def parse_any(text: str, source: str, *, allow_source: bool = True) -> "Experiment | Study":
+    """An experiment from YAML text, or a study, which has the key `experiments`; `source` names it in messages."""
     tree = from_yaml(text, source)
-    base = tree.pop("base", None)
-    if base is not None:
-        tree = merge(preset(str(base)).tree(), tree)
-    return from_tree(tree, allow_source=allow_source)
+    _ALLOW_SOURCE.append(allow_source)
+    try:
+        return Study(**tree) if "experiments" in tree else from_mapping(tree)
+    finally:
+        _ALLOW_SOURCE.pop()
 
 
 def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,6 +223,18 @@ def with_overrides(experiment: Experiment, assignments: list[str]) -> Experiment
     return experiment
 
 
+def study_with_overrides(study: Study, assignments: list[str]) -> Study:
+    """The study with assignments carried out: NAME.path=value in the experiment of that name (or those), path=value in every one."""
+    experiments = list(study.experiments)
+    names = [one.name for one in experiments]
+    for text in assignments:
+        lead, _, rest = text.partition(".")
+        for i, one in enumerate(experiments):
+            if lead not in names or lead == one.name:
+                experiments[i] = with_overrides(one, [rest if lead in names else text])
+    return study.but(experiments=tuple(experiments))
+
+
 def _is_part(path: list[str]) -> bool:
     """Whether a dotted path leads to a task, model, trainer, evaluation or analysis."""
     return (len(path) == 1 and path[0] in BASES and path[0] not in NAMED) or (len(path) == 2 and path[0] in NAMED)
@@ -189,6 +249,26 @@ def preset(name: str) -> Experiment:
     found: Experiment = load(PRESETS[name].builder)()
     entry = PRESETS[name]
     return found.but(name=name, summary=entry.summary, scope_row=entry.scope_row)
+
+
+def study(name: str) -> Study:
+    """A named study that ships."""
+    from rnnscope.presets.catalog import STUDIES
+
+    if name not in STUDIES:
+        raise unknown_name("study", name, STUDIES)
+    entry = STUDIES[name]
+    experiments: tuple[Experiment, ...] = load(entry.builder)()
+    return Study(name=name, summary=entry.summary, scope_row=entry.scope_row, experiments=experiments)
+
+
+def named(name: str) -> "Experiment | Study":
+    """A preset or a study that ships, whichever has the name."""
+    from rnnscope.presets.catalog import PRESETS, STUDIES
+
+    if name not in {**PRESETS, **STUDIES}:
+        raise unknown_name("preset", name, {**PRESETS, **STUDIES})
+    return preset(name) if name in PRESETS else study(name)
 
 
 def schema() -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import Any, Literal, cast
 import numpy as np
 import pandas as pd
 
-from rnnscope.comparison import write_whole
 from rnnscope.core.errors import ConfigError, DataError, nearest
 from rnnscope.markov.hmm import HiddenMarkovModel
 from rnnscope.markov.interchange import to_plain
 from rnnscope.markov.selection import Selection, select_num_states
+from rnnscope.output_files import write_whole
 from rnnscope.runs.report import number
 from rnnscope.tasks.table import numeric, read_table, require_column
 

@@ -145,7 +145,7 @@ class Run:
         tensors = self.folder.read_tensors("model.safetensors")
         prefix = f"{name}/{repeat}/"
         weights = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-        model = self.experiment.models[name].build(self.data.signature, torch.Generator().manual_seed(0))
+        model = self.experiment.models[name].empty(self.data.signature)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:

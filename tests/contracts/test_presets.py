@@ -6,7 +6,7 @@ import pytest
 import rnnscope as rs
 from rnnscope.core.interfaces import TrainerSpec
 from rnnscope.experiment import preset, with_overrides
-from rnnscope.presets.catalog import PRESETS
+from rnnscope.presets.catalog import PRESETS, STUDIES
 
 SMALL = {
     "DrivenOscillator": ["task.dt=0.05"],
@@ -26,7 +26,9 @@ SMALL = {
     "TriggerAction": ["task.num_sequences=120"],
 }
 
-FROM_FILES = ("table", "labelled", "labelled-quick", "frames")  # they need a file of one's own
+LONG_RANGE = {"num_train": 24, "num_validation": 8, "num_test": 16, "num_longer": 8, "length": 10}
+
+FROM_FILES = ("table", "labelled", "labelled-quick", "frames", "laser-esn", "laser-esn-quick")  # they need a file of one's own
 
 
 def emulation(experiment: rs.Experiment, name: str) -> list[str]:
@@ -49,8 +51,20 @@ def emulation(experiment: rs.Experiment, name: str) -> list[str]:
 
 
 def short(where: str, trainer: TrainerSpec) -> list[str]:
-    """One epoch, or two steps."""
-    return [f"{where}.epochs=1"] if "epochs" in type(trainer).model_fields else [f"{where}.iterations=2"]
+    """One epoch, or two steps; a solver has neither."""
+    counts = {"epochs": 1, "iterations": 2}
+    return [f"{where}.{name}={count}" for name, count in counts.items() if name in type(trainer).model_fields][:1]
+
+
+def reservoir(name: str) -> list[str]:
+    """A small echo state network; its presets ask for thousands of steps."""
+    return [
+        f"models.{name}.units=12",
+        "trainer.washout=5",
+        "trainer.strengths=[1e-4,1e-2]",
+        "task.window=10",
+        "task.split.test_steps=50",
+    ]
 
 
 def dynamics(name: str) -> list[str]:
@@ -85,6 +99,8 @@ def test_every_preset_runs_small_and_leaves_a_report_with_a_verdict(name, tmp_pa
     elif task == "FlipFlop":
         sizes = {"num_train": 20, "num_validation": 6, "num_test": 10, "num_long": 4, "num_steps": 10}
         changes = ["num_seeds=1", "trainer.epochs=1", *(f"task.{k}={v}" for k, v in sizes.items())]
+    elif task in ("Adding", "Copy", "MemoryDelay"):
+        changes = ["num_seeds=1", *short("trainer", experiment.trainer)]
     elif type(experiment.evaluation).__name__ == "Classification":
         changes = ["num_seeds=1", *short("trainer", experiment.trainer), "evaluation.permutations=99"]
     elif task in ("Sinusoids", "SineShift"):
@@ -96,10 +112,14 @@ def test_every_preset_runs_small_and_leaves_a_report_with_a_verdict(name, tmp_pa
         sizes = {"num_anomalies": 2, "period": 20, "train_until": 400, "num_steps": 800, "window": 30}
         changes = ["evaluation.shifts=3", *(f"task.{k}={v}" for k, v in sizes.items())]
     else:
-        changes = ["num_seeds=1", "trainer.epochs=1", "evaluation.lead_times=5", "evaluation.closed_loop_steps=20"]
+        changes = ["num_seeds=1", *short("trainer", experiment.trainer)]
+        changes += ["evaluation.lead_times=5", "evaluation.closed_loop_steps=20"]
     if task == "DrivenOscillator":
         changes += ["task.duration=20", *(["task.num_unseen=2"] if experiment.task.num_unseen else []), "task.stride=5"]
+    if task in ("Adding", "Copy", "MemoryDelay", "TemporalOrder"):
+        changes += [f"task.{k}={v}" for k, v in LONG_RANGE.items()]
     changes += SMALL.get(task, [])
+    changes += [c for n, m in experiment.models.items() if isinstance(m, rs.EchoState) for c in reservoir(n)]
     changes += [
         f"models.{n}.hidden_size=4" for n, model in experiment.models.items() if "hidden_size" in type(model).model_fields
     ]
@@ -107,6 +127,9 @@ def test_every_preset_runs_small_and_leaves_a_report_with_a_verdict(name, tmp_pa
         changes += [change for n, trainer in experiment.trainers.items() for change in short(f"trainers.{n}", trainer)]
     if task != "HiddenMarkov":
         changes += dynamics(name)
+    if getattr(experiment.trainer, "choose_by", "loss") == "reconstruction":  # a validation part to compare free runs with
+        steps = 1500 * experiment.task.sample_every * experiment.task.dt
+        changes += [f"task.duration={steps}", "task.window=10", "trainer.epoch_steps=2"]
     run = rs.run(with_overrides(experiment, changes), out=tmp_path)
     assert run.status == "done"
     assert run.verdict
@@ -144,3 +167,21 @@ def test_the_frames_preset_runs_on_a_file(tmp_path):
     np.savez(tmp_path / "new.npz", frames=rng.integers(0, 256, (5, 3, 1, 5, 4)))
     assert set(run.classify(tmp_path / "new.npz")["label"]) <= {"up", "down"}
     assert len(run.classify(tmp_path / "own.npz")["actual"]) == 24
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_runs_small_and_leaves_a_page_with_one_table(name, tmp_path):
+    study = rs.study(name)
+    changes = ["trainer.epochs=1", *(f"task.{k}={v}" for k, v in LONG_RANGE.items())]
+    for way, model in study.experiments[0].models.items():
+        fields = type(model).model_fields
+        changes += [f"models.{way}.{'hidden_size=4' if 'hidden_size' in fields else 'units=12'}"]
+    for way, trainer in study.experiments[0].trainers.items():
+        fields = type(trainer).model_fields
+        for field in ("epochs", "outer_steps"):
+            changes += [f"trainers.{way}.{field}=1"] if field in fields else []
+    run = rs.run(name, out=tmp_path, set=changes)
+    assert run.status == "done"
+    assert len(run.runs) == len(study.experiments)
+    assert set(study.experiments[0].models) < set(run.table.index)
+    assert run.report.is_file()

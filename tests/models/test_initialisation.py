@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from rnnscope.models.initialisation import fill_uniform, recurrent_matrix
+from rnnscope.models.initialisation import chrono_bias, fill_uniform, recurrent_matrix
 
-KINDS: list[Any] = ["uniform", "orthogonal", "identity", "spectral"]
+KINDS: list[Any] = ["uniform", "orthogonal", "identity", "spectral", "sparse"]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -66,3 +66,17 @@ def test_filling_keeps_the_tensor_and_takes_no_gradient() -> None:
     assert parameter.grad_fn is None
     assert 0.29 < parameter.abs().max() <= 0.3
     assert abs(parameter.mean().item()) < 0.02
+
+
+@pytest.mark.parametrize("size", [10, 15, 40])
+def test_a_sparse_matrix_has_fifteen_connections_into_each_unit_and_the_spectral_radius_asked_for(size: int) -> None:
+    found = recurrent_matrix(size, "sparse", 1.1, generator())
+    assert ((found != 0).sum(1) == min(15, size)).all()
+    assert torch.linalg.eigvals(found.double()).abs().max().item() == pytest.approx(1.1, rel=1e-5)
+
+
+def test_gates_with_chrono_biases_forget_within_one_step_to_the_longest_lag() -> None:
+    lags = chrono_bias(4000, 50.0, generator()).exp()
+    assert 1 <= lags.min() < 1.2
+    assert 48.5 < lags.max() <= 49
+    assert lags.mean().item() == pytest.approx(25, abs=4 * 48 / math.sqrt(12 * 4000))

@@ -250,3 +250,51 @@ def test_another_recurrent_initialisation_changes_the_recurrent_matrices_alone(k
 def test_a_scaled_uniform_matrix_is_wider() -> None:
     recurrent = built(rs.Elman(hidden_size=30, num_layers=1, recurrent_scale=3.0))["layers.0.weight_hh_l0"]
     assert 2 / np.sqrt(30) < recurrent.abs().max() <= 3 / np.sqrt(30)
+
+
+def test_without_biases_at_the_start_an_irnn_adds_its_inputs_up() -> None:
+    spec = rs.Elman(hidden_size=HIDDEN, num_layers=1, nonlinearity="relu", recurrent_init="identity", bias_scale=0.0)
+    weights = built(spec)
+    assert torch.equal(weights["layers.0.weight_hh_l0"], torch.eye(HIDDEN))
+    assert not weights["layers.0.bias_ih_l0"].any()
+    assert not weights["layers.0.bias_hh_l0"].any()
+    same = built(spec.but(bias_scale=1.0))
+    assert all(torch.equal(tensor, same[name]) for name, tensor in weights.items() if "bias_" not in name)
+
+
+def test_chrono_sets_the_biases_of_the_gates_that_keep_the_state_and_nothing_else() -> None:
+    for kind, kept in (("lstm", slice(0, 2 * HIDDEN)), ("gru", slice(HIDDEN, 2 * HIDDEN))):
+        plain, chrono = built(SPECS[kind].but(hidden_size=HIDDEN)), built(SPECS[kind].but(hidden_size=HIDDEN, chrono=30.0))
+        for name, tensor in plain.items():
+            if "bias_" not in name:
+                assert torch.equal(chrono[name], tensor)
+                continue
+            others = torch.ones(len(tensor), dtype=bool)
+            others[kept] = False
+            assert torch.equal(chrono[name][others], tensor[others])
+            if "bias_hh" in name:
+                assert not chrono[name][kept].any()
+            else:
+                held = chrono[name][kept][-HIDDEN:]
+                assert (held >= 0).all()
+                assert (held <= np.log(29)).all()
+                if kind == "lstm":
+                    assert torch.equal(chrono[name][:HIDDEN], -held)
+
+
+@pytest.mark.parametrize(
+    ("spec", "word"),
+    [
+        (lambda: rs.LSTM(chrono=2.0), "chrono"),
+        (lambda: rs.GRU(chrono=-1.0), "chrono"),
+        (lambda: rs.GRU(chrono=50, bias=False), "bias"),
+        (lambda: rs.LSTM(chrono=50, forget_bias=1.0), "forget_bias"),
+        (lambda: rs.Elman(bias_scale=-1.0), "bias_scale"),
+        (lambda: rs.Elman(recurrent_init="sparse", recurrent_scale=0.0), "recurrent_scale"),
+        (lambda: rs.Elman(recurrent_init="sparse", recurrent_scale=-1.0), "recurrent_scale"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(spec: Any, word: str) -> None:
+    with pytest.raises(rs.ConfigError, match=word) as caught:
+        spec()
+    assert caught.value.remedy

@@ -452,6 +452,21 @@ def test_records_count_epochs_from_one_and_time_grows() -> None:
     assert outcome.seconds == seconds[-1]
 
 
+def test_a_rising_momentum_needs_an_optimiser_that_has_one() -> None:
+    with pytest.raises(rs.ConfigError, match=r"trainer\.momentum_schedule") as caught:
+        started(prepared(), built(prepared()), momentum_schedule="rising")
+    assert caught.value.remedy == "set trainer.optimizer=sgd"
+
+
+def test_a_rising_momentum_of_one_half_is_plain_nesterov_momentum_for_250_updates() -> None:
+    data, found = prepared(), []
+    for fields in ({"momentum": 0.99, "momentum_schedule": "rising"}, {"momentum": 0.5}):
+        model = built(data)
+        list(started(data, model, epochs=2, optimizer="sgd", learning_rate=0.01, **fields))
+        found.append(weights(model))
+    assert equal(*found)
+
+
 # resuming
 
 
@@ -467,6 +482,7 @@ SITUATIONS: dict[str, tuple[ModelSpec, dict[str, Any], dict[str, Any]]] = {
     "adamw": (SMALL, {}, {"optimizer": "adamw", "weight_decay": 0.1}),
     "sgd": (SMALL, {}, {"optimizer": "sgd", "learning_rate": 0.05}),
     "sgd without momentum": (SMALL, {}, {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.05}),
+    "rising momentum": (SMALL, {}, {"optimizer": "sgd", "momentum": 0.99, "momentum_schedule": "rising", "low_momentum": 0.4}),
     "dropout": (DEEP, {}, {}),
     "input noise": (SMALL, {}, {"input_noise": 0.2}),
     "scheduled sampling": (SMALL, {}, {"free_run": 4, "teacher_forcing": 0.3, "sampling_ramp": 0.5, "count": "all"}),

@@ -1,11 +1,12 @@
 """Learning-rate schedules and the cutting of streams."""
 
 import itertools
+import math
 from typing import Any
 
 import pytest
 
-from rnnscope.training.rates import chunks, learning_rate, stretches
+from rnnscope.training.rates import chunks, learning_rate, rising_momentum, stretches
 
 SCHEDULES: list[Any] = ["constant", "cosine", "exponential", "step", "plateau"]
 
@@ -62,3 +63,12 @@ def test_chunks_are_every_step_once_in_order(length: int, truncation: int) -> No
     found = list(chunks(length, truncation))
     assert [step for piece in found for step in range(length)[piece]] == list(range(length))
     assert all(1 <= piece.stop - piece.start <= truncation for piece in found)
+
+
+def test_momentum_rises_as_published_and_is_lowered_at_the_end() -> None:
+    """Sutskever et al. 2013: min(1 - 2^(-1 - log2(⌊t/250⌋ + 1)), μ_max)."""
+    for update in (0, 249, 250, 999, 5000, 10**6):
+        published = min(1 - 2 ** (-1 - math.log2(update // 250 + 1)), 0.995)
+        assert rising_momentum(update, 0.995, False) == pytest.approx(published, rel=1e-12)
+    assert rising_momentum(10**6, 0.995, True) == 0.9
+    assert rising_momentum(0, 0.995, True) == 0.5

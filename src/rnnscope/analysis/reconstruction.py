@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from rnnscope.analysis.figures_reconstruction import attractor_figure, distribution_figure, validity_figure
 from rnnscope.core.driven import in_double
 from rnnscope.core.forecast import ForecastData
+from rnnscope.core.free_runs import Player
 from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
-from rnnscope.core.loops import free_run
 from rnnscope.core.random import Streams
+from rnnscope.core.series import Series
 from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
-from rnnscope.core.system import DynamicalSystem, SequenceModel, only_system, rollout
+from rnnscope.core.system import SequenceModel, only_system
 from rnnscope.core.tables import Column, Figure, Row, Table
+from rnnscope.numerics.delays import delay_lag, delayed
 from rnnscope.numerics.reconstruction import ReconstructionScores, Score, reconstruction_scores
 from rnnscope.numerics.reconstruction_measures import after_divergence
 
@@ -27,7 +28,8 @@ STILL = 1e-6  # of the recording's standard deviation: less is rest
 class Reconstruction(AnalysisSpec):
     """Long free runs against the recorded series: where they go, how they move, how long forecasts stay valid.
 
-    The network reads true values up to a start, then its own forecasts, in physical units. A single observed variable is compared
+    The network reads recorded values up to a start, then its own forecasts, in physical units; it is compared with the recording
+    without its observation noise, where a task knows it. A single observed variable is compared
     in three delays, one at which its autocorrelation has fallen to 1/e apart. Known covariates drive a run, which then lasts as
     long as they are known.
 
@@ -63,15 +65,15 @@ class Reconstruction(AnalysisSpec):
     @torch.no_grad()
     def run(self, trained: Trained, data: TrainingData, streams: Streams) -> Findings:
         assert isinstance(data, ForecastData)
-        player = _Player(in_double(only_system(trained.model)).eval(), data)
+        player = Player(in_double(only_system(trained.model)).eval(), data.representation, data.window, data.protocol)
         number = data.parts.tests["test"][0].series
-        recorded = data.series[number].values
-        generated = self._generate(player, number)
-        lag = _lag(recorded[:, 0], generated.shape[1]) if recorded.shape[1] == 1 else 0
+        recorded = _truth(data.series[number])
+        generated = self._generate(player, data, number)
+        lag = delay_lag(recorded[:, 0], generated.shape[1]) if recorded.shape[1] == 1 else 0
         found = reconstruction_scores(
-            _delayed(recorded[None], lag),
-            _delayed(generated, lag),
-            forecasts=self._forecasts(player),
+            delayed(recorded[None], lag),
+            delayed(generated, lag),
+            forecasts=self._forecasts(player, data),
             num_bins=self.num_bins,
             dt=data.sampling_interval,
             lyapunov_time=self.lyapunov_time,
@@ -80,7 +82,9 @@ class Reconstruction(AnalysisSpec):
         generated = np.where(after_divergence(generated, recorded[None])[..., None], np.nan, generated)
         told = {"found": found, "recorded": recorded, "generated": generated, "names": data.series[number].names}
         told |= {"lag": lag, "interval": data.sampling_interval, "unit": data.unit}
-        statements = _statements(found, recorded, generated, player.trained_share(number), lag)
+        statements = list(_statements(found, recorded, generated, _trained_share(data, number), lag))
+        if data.series[number].clean is not None:
+            statements.append("The recording is taken without its observation noise, which is no part of the system.")
         assert found.prediction_time is not None
         errors = np.minimum(found.prediction_time.errors, 1e6).astype(np.float32)
         arrays = {"generated": generated.astype(np.float32), "errors": errors, "valid_steps": found.prediction_time.steps}
@@ -92,83 +96,39 @@ class Reconstruction(AnalysisSpec):
         yield distribution_figure(told["recorded"], told["generated"], told["names"], told["interval"])
         yield validity_figure(told["found"].prediction_time, told["interval"])
 
-    def _generate(self, player: "_Player", number: int) -> Float[np.ndarray, "B T D"]:
+    def _generate(self, player: Player, data: ForecastData, number: int) -> Float[np.ndarray, "B T D"]:
         """The runs, less their burn-in."""
-        data = player.data
-        size, first = len(data.series[number]), min(data.window + data.representation.first, len(data.series[number]) // 2)
+        series = data.series[number]
+        size, first = len(series), min(data.window + data.representation.first, len(series) // 2)
         if data.representation.feedback().num_exogenous:
-            return player.play(number, np.array([first]), size - first)
+            return player.play(series, np.array([first]), size - first)
         origins = np.linspace(first, size, self.num_runs).astype(int)
-        return player.play(number, origins, self.burn_in + max(self.num_steps, 16))[:, self.burn_in :]
+        return player.play(series, origins, self.burn_in + max(self.num_steps, 16))[:, self.burn_in :]
 
-    def _forecasts(self, player: "_Player") -> tuple[np.ndarray, np.ndarray]:
+    def _forecasts(self, player: Player, data: ForecastData) -> tuple[np.ndarray, np.ndarray]:
         """Truth and forecast over the test part from many starts."""
-        spans = player.data.parts.tests["test"]
+        spans = data.parts.tests["test"]
         steps = min(self.lead_steps, max(1, max(len(s) for s in spans) // 2))
         truth, forecast = [], []
         for span in spans:
-            last, earliest = span.stop - steps, max(span.start, player.data.representation.first + 1)
+            last, earliest = span.stop - steps, max(span.start, data.representation.first + 1)
             if last < earliest:
                 continue
             origins = np.unique(np.linspace(earliest, last, -(-self.num_starts // len(spans))).astype(int))
-            truth.append(player.data.series[span.series].values[origins[:, None] + np.arange(steps)])
-            forecast.append(player.play(span.series, origins, steps))
+            series = data.series[span.series]
+            truth.append(_truth(series)[origins[:, None] + np.arange(steps)])
+            forecast.append(player.play(series, origins, steps))
         return np.concatenate(truth), np.concatenate(forecast)
 
 
-class _Player:
-    """Free runs of a network in physical units."""
-
-    def __init__(self, system: DynamicalSystem, data: ForecastData) -> None:
-        self.system, self.data = system, data
-
-    def play(self, number: int, origins: np.ndarray, steps: int) -> Float[np.ndarray, "B T D"]:
-        """Forecasts of steps t … t+steps-1 of a series from its true values before each origin t."""
-        representation, series = self.data.representation, self.data.series[number]
-        inputs = representation.inputs(series)
-        ahead = 1 if representation.ahead else 0
-        rows = origins[:, None] + ahead + np.arange(steps - 1)
-        known = representation.scaled_covariates(series.covariates[np.minimum(rows, len(series) - 1)])
-        start = inputs[origins - 1]
-        state = self._states(inputs, origins)
-        outputs = free_run(self.system, state, torch.from_numpy(start), representation.feedback(), torch.from_numpy(known))
-        with np.errstate(over="ignore", invalid="ignore"):
-            return representation.decode_run(start, outputs.numpy())
-
-    def _states(self, inputs: np.ndarray, origins: np.ndarray) -> Tensor:
-        """The states after the inputs before each origin, warmed up as the task's protocol says."""
-        first = self.data.representation.first
-        if self.data.protocol == "windows":
-            rows = np.maximum(origins[:, None] - self.data.window + np.arange(self.data.window), first)
-            return rollout(self.system, torch.from_numpy(inputs[rows]), keep_states=False).final_state
-        state, position, found = self.system.initial_state(1), first, []
-        for origin in origins:
-            if origin > position:
-                passed = torch.from_numpy(inputs[None, position:origin])
-                state, position = rollout(self.system, passed, state, keep_states=False).final_state, int(origin)
-            found.append(state)
-        return torch.cat(found)
-
-    def trained_share(self, number: int) -> float:
-        """Share of a series on which the network was trained."""
-        return sum(len(s) for s in self.data.parts.train if s.series == number) / len(self.data.series[number])
+def _truth(series: Series) -> Float[np.ndarray, "T D"]:
+    """The values without observation noise where they are known."""
+    return series.values if series.clean is None else series.clean
 
 
-def _lag(values: Float[np.ndarray, " T"], steps: int) -> int:
-    """Steps at which the autocorrelation first falls below 1/e, at most a twentieth of the series and of the run."""
-    centred = values - values.mean()
-    power = np.abs(np.fft.rfft(centred, 2 * len(values))) ** 2
-    correlation = np.fft.irfft(power)[: len(values)]
-    below = np.flatnonzero(correlation < correlation[0] / np.e)
-    return max(1, min(int(below[0]) if len(below) else 1, len(values) // 20, steps // 20))
-
-
-def _delayed(values: Float[np.ndarray, "B T D"], lag: int) -> Float[np.ndarray, "B K C"]:
-    """(x_t, x_{t+lag}, x_{t+2 lag}); the values themselves for lag 0."""
-    if not lag:
-        return values
-    size = values.shape[1] - 2 * lag
-    return np.concatenate([values[:, k * lag : k * lag + size] for k in range(3)], 2)
+def _trained_share(data: ForecastData, number: int) -> float:
+    """Share of a series on which the network was trained."""
+    return sum(len(s) for s in data.parts.train if s.series == number) / len(data.series[number])
 
 
 def _grade(score: Score, words: tuple[str, str, str, str]) -> str:

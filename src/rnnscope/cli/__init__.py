@@ -7,9 +7,11 @@ import typer
 
 from rnnscope.cli.classification import classify
 from rnnscope.cli.detection import detect
+from rnnscope.cli.interchange import export, import_network
 from rnnscope.cli.models import analyze, compare, fit_hmm, forecast, report, sample
 from rnnscope.cli.presets import list_presets, show, show_schema
 from rnnscope.cli.runs import batch, run
+from rnnscope.cli.tune import tune
 
 app = typer.Typer(
     name="rnnscope",
@@ -26,12 +28,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "schema": show_schema,
     "run": run,
     "batch": batch,
+    "tune": tune,
     "forecast": forecast,
     "sample": sample,
     "classify": classify,
     "detect": detect,
     "fit-hmm": fit_hmm,
     "analyze": analyze,
+    "import": import_network,
+    "export": export,
     "compare": compare,
     "report": report,
 }

@@ -21,7 +21,7 @@ def classify(
 ) -> None:
     """Classify new sequences: a label and the probability of each class, a row per sequence."""
     with user_errors(debug, as_json):
-        from rnnscope.comparison import write_frame
+        from rnnscope.output_files import write_frame
         from rnnscope.results import Run
 
         opened = Run(run_folder, allow_source=allow_source)

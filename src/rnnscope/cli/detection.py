@@ -38,8 +38,8 @@ def detect(
 ) -> None:
     """Find what is unusual in a series, at a stated false-alarm rate."""
     with user_errors(debug, as_json):
-        from rnnscope.comparison import write_frame
         from rnnscope.detection import detect as look
+        from rnnscope.output_files import write_frame
 
         found = look(
             target,

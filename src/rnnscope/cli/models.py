@@ -27,7 +27,7 @@ def forecast(
 ) -> None:
     """Forecast beyond the end of the series, with intervals."""
     with user_errors(debug, as_json):
-        from rnnscope.comparison import read_covariates, write_frame
+        from rnnscope.output_files import read_covariates, write_frame
         from rnnscope.results import Run
 
         opened = Run(run_folder, allow_source=allow_source)
@@ -96,7 +96,7 @@ def _write_text(
     seed: int,
 ) -> tuple[dict[str, Any], str]:
     """Texts by a run's network, on the screen or in a file: what is told to programs, and to people."""
-    from rnnscope.comparison import write_texts
+    from rnnscope.output_files import write_texts
 
     name = model or run.best_model()
     count, length = 1 if num_texts is None else num_texts, 400 if num_characters is None else num_characters
@@ -120,7 +120,7 @@ def _write_symbols(
     run: "Run", num_sequences: int | None, num_steps: int | None, out: Path | None, model: str | None, seed: int
 ) -> tuple[dict[str, Any], str]:
     """Sequences by a run's network in a file: what is told to programs, and to people."""
-    from rnnscope.comparison import write_sequences
+    from rnnscope.output_files import write_sequences
 
     name = model or run.best_model()
     count, steps = 1000 if num_sequences is None else num_sequences, 100 if num_steps is None else num_steps
@@ -165,7 +165,9 @@ def fit_hmm(
 
 
 def analyze(
-    target: Annotated[Path, typer.Argument(help="A run folder, or a file of weights: .safetensors, .pt, .pth.")],
+    target: Annotated[
+        Path, typer.Argument(help="A run folder, or a network in a file: .safetensors, .pt, .pth, .keras, .npz.")
+    ],
     analysis: Annotated[
         list[str] | None, typer.Option("--analysis", help="Which analysis; all that apply by default. Repeatable.")
     ] = None,
@@ -189,6 +191,8 @@ def analyze(
     """Look at what a run's model, or a network that comes as weights, does: a report of its dynamics."""
     with user_errors(debug, as_json):
         from rnnscope.api import analyses_for, weights_experiments
+        from rnnscope.interchange import imported_experiment, with_analyses
+        from rnnscope.models.state_dict import SUFFIXES
         from rnnscope.pipeline import analyze_run, open_folder
         from rnnscope.results import Run
 
@@ -196,7 +200,11 @@ def analyze(
         if target.is_file():
             fields = {k: v for k, v in (("nonlinearity", nonlinearity), ("prefix", prefix)) if v is not None}
             folders = []
-            for one in weights_experiments(str(target), fields, analysis, assignments):
+            if target.suffix.lower() in SUFFIXES:
+                experiments = weights_experiments(str(target), fields, analysis, assignments)
+            else:
+                experiments = [with_analyses(imported_experiment(target, **fields), analysis, assignments)]
+            for one in experiments:
                 folders.append(open_folder(one, out))
                 carry_out(one, folders[-1], quiet or as_json)
             finish(folders, as_json)
@@ -231,11 +239,11 @@ def compare(
 ) -> None:
     """Compare runs: one table, one figure."""
     with user_errors(debug, as_json):
-        from rnnscope.comparison import comparison_frame, frame_text, write_comparison
+        from rnnscope.comparison import frame_text, write_comparison
         from rnnscope.results import Run
 
-        frame = comparison_frame([Run(r, allow_source=allow_source) for r in runs])
-        target = write_comparison(frame, out or Path("comparison"))
+        target = out or Path("comparison")
+        frame = write_comparison([Run(r, allow_source=allow_source) for r in runs], target)
         emit(
             {"folder": str(target), "rows": json.loads(frame.to_json(orient="records"))},
             as_json,
@@ -249,10 +257,12 @@ def report(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write the report page again from what lies in the folder."""
+    """Write the report page again from what lies in the folder; of a study or a batch the page that compares its runs."""
     with user_errors(debug, as_json):
+        from rnnscope.comparison import StudyRun
         from rnnscope.runs.folder import RunFolder
         from rnnscope.runs.report import render_report
 
-        path = render_report(RunFolder.open(run_folder))
+        folder = RunFolder.open(run_folder)
+        path = StudyRun(run_folder).write_report() if folder.has("batch.json") else render_report(folder)
         emit({"report": str(path)}, as_json, str(path))

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnscope.cli.shared import AsJson, Debug, Quiet, emit, user_errors
 
+if TYPE_CHECKING:
+    from rnnscope.experiment import Experiment
+
 
 def list_presets(as_json: AsJson = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """List presets, one line each, with the row of the scope they serve."""
-    from rnnscope.presets.catalog import PRESETS
+    """List presets and studies, one line each, with the row of the scope they serve."""
+    from rnnscope.presets.catalog import PRESETS, STUDIES
 
-    rows = [{"name": n, "summary": p.summary, "scope_row": p.scope_row} for n, p in PRESETS.items()]
+    rows = [{"name": n, "summary": p.summary, "scope_row": p.scope_row} for n, p in {**PRESETS, **STUDIES}.items()]
     wide = max(len(r["name"]) for r in rows)
     emit(
         rows,
@@ -24,32 +27,37 @@ def show(name: str, as_json: AsJson = False, quiet: Quiet = False, debug: Debug 
     """Print an experiment as YAML, with what each field means."""
     with user_errors(debug, as_json):
         from rnnscope.api import load_experiment
-        from rnnscope.experiment import BASES
+        from rnnscope.experiment import Study
 
-        experiment = load_experiment(name)
-        text = experiment.yaml()
+        chosen = load_experiment(name)
+        text = chosen.yaml()
         if not quiet:
-            parts = {
-                "task": experiment.task,
-                **{f"models.{n}": m for n, m in experiment.models.items()},
-                "trainer": experiment.trainer,
-                "evaluation": experiment.evaluation,
-                **{f"analyses.{n}": a for n, a in experiment.analyses.items()},
-            }
-            notes = ["#", f"# {experiment.name}: {experiment.summary}"]
-            seen: set[type] = set()
-            for where, part in parts.items():
-                for spec in with_nested(part):
-                    for cls in documented(type(spec), tuple(BASES.values())):
-                        if cls not in seen:
-                            notes += [
-                                "#",
-                                f"# {where}: {cls.__name__}",
-                                *(f"#   {line.strip()}" for line in (cls.__doc__ or "").strip().splitlines()),
-                            ]
-                            seen.add(cls)
-            text += "\n".join(notes)
-        emit(experiment.tree(), as_json, text.rstrip())
+            experiments = chosen.experiments if isinstance(chosen, Study) else (chosen,)
+            text += "\n".join(["#", f"# {chosen.name}: {chosen.summary}", *explained(experiments)])
+        emit(chosen.tree(), as_json, text.rstrip())
+
+
+def explained(experiments: "tuple[Experiment, ...]") -> Iterator[str]:
+    """What each field of their parts means, as lines of comment; what was said once is not said again."""
+    from rnnscope.experiment import BASES
+
+    seen: set[type] = set()
+    for experiment in experiments:
+        parts = {
+            "task": experiment.task,
+            **{f"models.{n}": m for n, m in experiment.models.items()},
+            "trainer": experiment.trainer,
+            **{f"trainers.{n}": t for n, t in experiment.trainers.items()},
+            "evaluation": experiment.evaluation,
+            **{f"analyses.{n}": a for n, a in experiment.analyses.items()},
+        }
+        for where, part in parts.items():
+            for spec in with_nested(part):
+                for cls in documented(type(spec), tuple(BASES.values())):
+                    if cls not in seen:
+                        seen.add(cls)
+                        yield from ("#", f"# {where}: {cls.__name__}")
+                        yield from (f"#   {line.strip()}" for line in (cls.__doc__ or "").strip().splitlines())
 
 
 def with_nested(spec: Any) -> Iterator[Any]:

@@ -1,6 +1,6 @@
 """Verbs that carry experiments out: run, batch."""
 
-import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,8 @@ from rnnscope.cli.progress import carry_out
 from rnnscope.cli.shared import AsJson, Debug, Out, Quiet, Seed, Set, emit, finish, user_errors
 
 if TYPE_CHECKING:
-    from rnnscope.experiment import Experiment
+    from rnnscope.experiment import Experiment, Study
+    from rnnscope.runs.folder import RunFolder
 
 
 def run(
@@ -24,11 +25,15 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Carry out an experiment: data, training, scores, figures, report."""
+    """Carry out an experiment: data, training, scores, figures, report. A study: several, with one page that compares them."""
     with user_errors(debug, as_json):
+        from rnnscope.experiment import Study
         from rnnscope.pipeline import open_folder
 
         chosen = configure(experiment, only, assignments, seed)
+        if isinstance(chosen, Study):
+            carry_out_study(chosen, out, resume, quiet, as_json)
+            return
         folder = open_folder(chosen, out, resume)
         carry_out(chosen, folder, quiet or as_json)
         finish([folder], as_json)
@@ -45,27 +50,38 @@ def batch(
 ) -> None:
     """Carry out several experiments into one folder, with batch.json and a comparison."""
     with user_errors(debug, as_json):
-        from rnnscope.comparison import run_batch
+        from rnnscope.experiment import Experiment, Study
 
-        chosen = [configure(e, None, assignments, seed) for e in experiments]
-        folder = run_batch(chosen, out, lambda e, f: carry_out(e, f, quiet or as_json))
-        found = json.loads((folder / "batch.json").read_text())
-        lines = [f"{row['name']}: {row['verdict'] or row['error']}" for row in found["runs"]]
-        page = folder / "comparison.html"
-        emit({"folder": str(folder), **found}, as_json, "\n".join([*lines, f"comparison: {page}"] if page.is_file() else lines))
-        if any(row["error"] for row in found["runs"]):
-            raise typer.Exit(2)
+        chosen: list[Experiment] = []
+        for one in experiments:
+            found = configure(one, None, assignments, seed)
+            chosen += found.experiments if isinstance(found, Study) else [found]
+        carry_out_study(Study(name="batch", experiments=tuple(chosen)), out, None, quiet, as_json)
 
 
-def configure(source: str, only: list[str] | None, assignments: list[str] | None, seed: int | None) -> "Experiment":
-    """The experiment that the command line asks for."""
-    from rnnscope.api import load_experiment, only_models
+def carry_out_study(study: "Study", out: Path, resume: Path | None, quiet: bool, as_json: bool) -> None:
+    """All experiments of a study, with a heading each, and where the page that compares them is; exit code 2 if one failed."""
+    from rnnscope.comparison import run_batch
+
+    told = iter(range(1, len(study.experiments) + 1))
+
+    def one_of(experiment: "Experiment", folder: "RunFolder") -> None:
+        if not (quiet or as_json):
+            print(f"{experiment.name} ({next(told)} of {len(study.experiments)})", file=sys.stderr)
+        carry_out(experiment, folder, quiet or as_json)
+
+    found = run_batch(study, out, one_of, resume)
+    lines = [found.verdict, *([f"comparison: {found.report.resolve()}"] if found.report.is_file() else [])]
+    emit({"folder": str(found.path), "runs": found.entries}, as_json, "\n".join(lines))
+    if any(row["error"] for row in found.entries):
+        raise typer.Exit(2)
+
+
+def configure(source: str, only: list[str] | None, assignments: list[str] | None, seed: int | None) -> "Experiment | Study":
+    """The experiment, or the study, that the command line asks for."""
+    from rnnscope.api import configured, load_experiment
     from rnnscope.core.errors import ConfigError
-    from rnnscope.experiment import with_overrides
 
-    chosen = with_overrides(only_models(load_experiment(source), only), assignments or [])
-    if seed is not None:
-        if seed < 0:
-            raise ConfigError(f"--seed {seed}", "a whole number >= 0", "choose another seed")
-        chosen = chosen.but(seed=seed)
-    return chosen
+    if seed is not None and seed < 0:
+        raise ConfigError(f"--seed {seed}", "a whole number >= 0", "choose another seed")
+    return configured(load_experiment(source), assignments, only, {} if seed is None else {"seed": seed})

@@ -8,11 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnscope.core.driven import in_double
 from rnnscope.core.fingerprint import digest
+from rnnscope.core.free_runs import Player
 from rnnscope.core.interfaces import BatchSource, Signature, Stream, SupervisedData
 from rnnscope.core.loops import AffineFeedback
 from rnnscope.core.series import Representation, Series, Span
+from rnnscope.core.system import DynamicalSystem
 from rnnscope.core.windows import EncodedSeries, StreamSource, Windows, window_starts
+
+FEWEST, WARM_UP, LONGEST = 200, 1000, 10_000  # of free runs: points to compare with, steps before and at most of each
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,22 @@ class ForecastData(SupervisedData):
             found.append(Stream(self.encoded.inputs[first:stop], self.encoded.targets[first:stop]))
         return found
 
+    def exact_streams(self, part: Literal["train", "validation"]) -> list[Stream]:
+        """Float64 streams of the series themselves; those of the validation part begin where their series does."""
+        representation, found = self.representation, []
+        for span in self.parts.train if part == "train" else self.parts.validation:
+            series, stop = self.series[span.series], span.stop - representation.horizon
+            first = max(representation.first, span.start if part == "train" else 0)
+            counted = None if part == "train" else stop - max(span.start - 1, first)
+            rows = slice(first, stop)
+            inputs, targets = (
+                torch.tensor(representation.inputs(series)[rows]),
+                torch.tensor(representation.targets(series)[rows]),
+            )
+            device = self.encoded.inputs.device
+            found.append(Stream(inputs.to(device), targets.to(device), counted))
+        return found
+
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error, or for a Gaussian head the negative log-likelihood ln s + (y - m)²/(2 s²) less its constant.
 
@@ -154,11 +175,38 @@ class ForecastData(SupervisedData):
         spread = spread.clamp(-7.0, 7.0)
         return (spread + 0.5 * ((targets - mean) * torch.exp(-spread)).square()).sum() / max(1, targets.numel())
 
+    @torch.no_grad()
+    def free_runs(self, system: DynamicalSystem) -> tuple[np.ndarray, np.ndarray] | None:
+        """The longest stretch of the validation (else the training) part, and up to four runs that begin within it.
+
+        Known covariates drive one run, for as long as they are known. None where values are missing or the split leaks.
+        """
+        if self.parts.leaky_seed is not None or self.has_gaps:
+            return None
+        span = max(self.parts.validation or self.parts.train, key=len)
+        series, first = self.series[span.series], max(span.start, self.representation.first + 1)
+        recorded = series.values[span.start : span.stop]
+        if len(recorded) < FEWEST or not np.ptp(recorded, axis=0).all():
+            return None
+        player = Player(in_double(system).cpu().eval(), self.representation, self.window, self.protocol, WARM_UP)
+        if self.representation.feedback().num_exogenous:
+            return recorded[None], player.play(series, np.array([first]), span.stop - first)
+        count = min(4, max(1, len(recorded) // WARM_UP))
+        steps = min(len(recorded) // count, LONGEST)
+        burn_in = min(WARM_UP, steps)
+        runs = [
+            player.play(series, np.array([origin]), burn_in + steps)
+            for origin in np.linspace(first, span.stop, count, endpoint=False).astype(int)
+        ]
+        return recorded[None], np.concatenate(runs)[:, burn_in:]
+
     def describe(self) -> dict[str, Any]:
-        values = np.concatenate([s.values for s in self.series])
+        values, source = np.concatenate([s.values for s in self.series]), self.validation
         count = {
             "train": len(self.train),
-            "validation": len(self.validation) if self.validation else 0,
+            "validation": sum(source.gather(np.array([i])).counted for i in range(len(source)))
+            if isinstance(source, StreamSource)
+            else len(source or ()),
             "calibration": sum(len(s) for s in self.parts.calibration),
             **{name: sum(len(s) for s in spans) for name, spans in self.parts.tests.items()},
         }

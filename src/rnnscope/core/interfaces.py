@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnscope.core.loops import AffineFeedback
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Spec
-from rnnscope.core.system import SequenceModel
+from rnnscope.core.system import DynamicalSystem, SequenceModel
 from rnnscope.core.tables import Figure, Headline, Table
 
 Scores = dict[str, float]
@@ -69,10 +69,11 @@ class BatchSource(ABC):
 
 @dataclass(frozen=True)
 class Stream:
-    """One long sequence for truncated back-propagation: inputs (T, X), targets (T, Y)."""
+    """One long sequence for training with a carried state: inputs (T, X), targets (T, Y); the last `counted` steps count, all when None."""
 
     inputs: Tensor
     targets: Tensor
+    counted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,14 @@ class SupervisedData(TrainingData):
     def streams(self) -> list[Stream]:
         """The training part as long sequences, for training with a carried state."""
 
+    def exact_streams(self, part: Literal["train", "validation"]) -> list[Stream]:
+        """A part as long sequences with all digits that the data have, for solvers that use them; [] where it has none.
+
+        Gradient training rounds to float32 and loses nothing. A readout solved for in float64 does: the rounding of its inputs
+        costs a chaotic forecast several Lyapunov times.
+        """
+        return self.streams() if part == "train" else []
+
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss over all leading axes, a scalar."""
@@ -137,6 +146,13 @@ class SupervisedData(TrainingData):
     def rates(self, tally: Tensor) -> dict[str, float]:
         """What summed counts mean, name -> share: recorded each epoch as train_NAME, validation_NAME and test_NAME."""
         return {}
+
+    def free_runs(self, system: DynamicalSystem) -> tuple[np.ndarray, np.ndarray] | None:
+        """What was recorded in the validation (else the training) part and what a system makes of it when it runs on by itself.
+
+        Both (B, T, D), to be compared as distributions; None where the task knows no free run. Never the test part.
+        """
+        return None
 
     def encode(self, inputs: Tensor) -> Tensor:
         """What a network reads of a stream's inputs: themselves, unless the data hold them packed (characters as numbers)."""
@@ -161,7 +177,11 @@ class ModelSpec(Spec, ABC):
 
     @abstractmethod
     def build(self, signature: Signature, rng: torch.Generator) -> SequenceModel:
-        """A freshly initialised model, float32 on the CPU."""
+        """A freshly initialised model on the CPU, float32 (an echo state network: float64; it answers in the dtype it is asked in)."""
+
+    def empty(self, signature: Signature) -> SequenceModel:
+        """A model whose weights are about to be overwritten, as those of a run folder are; a spec that reads a file does not read it."""
+        return self.build(signature, torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)
@@ -192,9 +212,10 @@ class TrainingOutcome:
     Attributes:
         reason: "completed", "early stopping", …, in words.
         best_epoch: the epoch whose weights the model now has.
-        score: the loss by which it was chosen. criterion: "validation loss" or "training loss".
+        score: by which it was chosen, lower is better. criterion: what that is: "validation loss", "training loss", or in words.
         seconds: wall time spent in epochs, over all resumed parts.
         development: epoch -> weights at chosen epochs on the way, where the trainer was asked to keep them.
+        unit: what the history has a row for each of, in the singular.
     """
 
     reason: str
@@ -203,6 +224,7 @@ class TrainingOutcome:
     criterion: str
     seconds: float
     development: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    unit: str = "epoch"
 
 
 class TrainingRun(ABC):

@@ -4,7 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -222,6 +222,9 @@ class MarkedData(SupervisedData):
 
     def streams(self) -> list[Stream]:
         return self.forecast.streams()
+
+    def exact_streams(self, part: Literal["train", "validation"]) -> list[Stream]:
+        return self.forecast.exact_streams(part)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self.forecast.loss(outputs, targets)

@@ -26,3 +26,18 @@ def last_steps(values: Float[Tensor, "B T F"], lengths: Int[Tensor, " B"], count
     """
     rows = (lengths[:, None] - count + torch.arange(count, device=lengths.device)).clamp(min=0)
     return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[-1]))
+
+
+def reversed_steps(values: Float[Tensor, "B T F"], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "B T F"]:
+    """Every row in the reverse order of time, within its own length; what lies behind it stays. Its own inverse.
+
+    Example:
+        >>> import torch
+        >>> reversed_steps(torch.arange(6.0).reshape(2, 3, 1), torch.tensor([3, 2])).flatten().tolist()
+        [2.0, 1.0, 0.0, 4.0, 3.0, 5.0]
+    """
+    if lengths is None:
+        return values.flip(1)
+    steps = torch.arange(values.shape[1], device=values.device)
+    order = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return values.gather(1, order[..., None].expand(-1, -1, values.shape[-1]))

@@ -14,6 +14,7 @@ class PiecewiseLinear(ABC):
 
     A unit is on where its pre-activation v is above zero. Within the region of a pattern the pre-activations are affine too,
     v = A h + b; with several layers, those of a layer depend on the bits of the layers before it (order the units layer by layer).
+    M and A do not depend on the input, and c and b are affine in it, so that a closed loop of such a system is again one.
     """
 
     @abstractmethod
@@ -31,3 +32,11 @@ class PiecewiseLinear(ABC):
     @abstractmethod
     def region(self, state: Float[Tensor, "B S"], input: Float[Tensor, "B X"]) -> Bool[Tensor, "B P"]:
         """The pattern of units that are on in the step from each state."""
+
+
+class AffineReadout(ABC):
+    """Capability: the output is an affine function of the state, y = R h + r."""
+
+    @abstractmethod
+    def affine_readout(self) -> tuple[Float[Tensor, "Y S"], Float[Tensor, " Y"]]:
+        """R and r."""

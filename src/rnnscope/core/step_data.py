@@ -121,13 +121,15 @@ def counted_steps(count: int, steps: int, lengths: np.ndarray | None, mask: np.n
 
 @dataclass(frozen=True)
 class StepData(SupervisedData):
-    """Sequences in their parts. The loss is the mean squared error over the targets that count.
+    """Sequences in their parts. The loss is the mean over the targets that count: squared error, or cross-entropy of symbols.
 
     Attributes:
         train, validation: what training sees and what it is chosen by.
         tests: name -> sequences that training did not see; "test" is the main one, drawn like the training part.
         levels: the values that targets can take, ascending, e.g. (-1, 1): an output decides for the nearest one. Empty where
             targets are any numbers; then there are errors, but no right and wrong.
+        exclusive: whether the outputs are logits of symbols of which one is right: then `output_names` are the symbols, targets
+            are one-hot vectors (NaN where nothing is asked) and the loss is the cross-entropy in nats, a mean over steps.
         input_names, output_names: one per feature. rule: what a target is, in words.
     """
 
@@ -137,6 +139,7 @@ class StepData(SupervisedData):
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     levels: tuple[float, ...] = ()
+    exclusive: bool = False
     rule: str = ""
     notes: tuple[str, ...] = field(default=())
 
@@ -146,6 +149,7 @@ class StepData(SupervisedData):
         assert all(p.targets.shape[2] == len(self.output_names) for p in self.parts().values())
         assert len(self.levels) != 1
         assert list(self.levels) == sorted(set(self.levels))
+        assert not (self.levels and self.exclusive)
 
     @property
     def signature(self) -> Signature:  # type: ignore[override]
@@ -179,8 +183,23 @@ class StepData(SupervisedData):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         seen = torch.isfinite(targets)
+        if self.exclusive:
+            lost = -(targets.nan_to_num() * outputs.log_softmax(-1)).sum()
+            return lost / seen[..., 0].sum().clamp(min=1)
         error = torch.where(seen, outputs - targets.nan_to_num(), 0.0)
         return error.square().sum() / seen.sum().clamp(min=1)
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """How many answers are the right symbol, and how many are asked for."""
+        if not self.exclusive:
+            return None
+        asked = torch.isfinite(targets[..., 0])
+        right = asked & (outputs.argmax(-1) == targets.nan_to_num().argmax(-1))
+        return torch.stack([right.sum(), asked.sum()])
+
+    def rates(self, tally: Tensor) -> dict[str, float]:
+        """accuracy: the share of answers that are the right symbol."""
+        return {"accuracy": float(tally[0] / tally[1].clamp(min=1))}
 
     def describe(self) -> dict[str, Any]:
         parts = self.parts()
@@ -191,14 +210,22 @@ class StepData(SupervisedData):
             "outputs": list(self.output_names),
             "sequences": {name: len(part) for name, part in parts.items()},
             "steps per sequence": {name: part.num_steps for name, part in parts.items()},
-            "targets that count": {name: int(np.isfinite(values).sum()) for name, values in targets.items()},
-            "target values": ", ".join(f"{v:g}" for v in self.levels) or _range(targets["train"]),
+            "targets that count": {name: self._counted(values) for name, values in targets.items()},
+            "target values": self._values(targets["train"]),
             "oldest deciding input, steps ago": {n: int(p.age.max()) for n, p in parts.items() if p.age is not None},
             "test parts": {name: part.title for name, part in self.tests.items()},
             "fingerprint": self.fingerprint(),
             "notes": list(self.notes),
         }
         return {key: value for key, value in found.items() if value not in ("", {})}
+
+    def _counted(self, targets: np.ndarray) -> int:
+        return int(np.isfinite(targets[..., :1] if self.exclusive else targets).sum())
+
+    def _values(self, targets: np.ndarray) -> str:
+        if self.exclusive:
+            return f"one of {len(self.output_names)} symbols"
+        return ", ".join(f"{v:g}" for v in self.levels) or f"{np.nanmin(targets):.4g} to {np.nanmax(targets):.4g}"
 
     def fingerprint(self) -> str:
         """First 16 digits of the SHA-256 of all inputs and targets."""
@@ -214,7 +241,3 @@ class StepData(SupervisedData):
             if not counted.all():
                 kept[f"{name}_counted"] = counted
         return kept
-
-
-def _range(targets: np.ndarray) -> str:
-    return f"{np.nanmin(targets):.4g} to {np.nanmax(targets):.4g}"

@@ -130,8 +130,31 @@ class LinearReadout(ABC):
         """The features f(h_t) along a roll-out from the initial state."""
 
     @abstractmethod
+    def carried_features(
+        self, inputs: Float[Tensor, "B T X"], state: Float[Tensor, "B S"], previous: Float[Tensor, "B T Y"] | None = None
+    ) -> tuple[Float[Tensor, "B T P"], Float[Tensor, "B S"]]:
+        """The features from a state on, and the final state.
+
+        Args:
+            previous: y_{t-1} at each step, true ones, for a system whose own outputs would come back into its state (they depend
+                on W and b); others ignore it.
+        """
+
+    @abstractmethod
+    def state_features(self, state: Float[Tensor, "*B S"]) -> Float[Tensor, "*B P"]:
+        """f(h); any leading axes."""
+
+    @abstractmethod
     def set_readout(self, weight: Float[Tensor, "Y P"], bias: Float[Tensor, " Y"]) -> None:
         """Overwrite W and b."""
+
+
+class AdaptsToInputs(ABC):
+    """Capability: a recurrence that is set by the inputs alone, before any readout is trained."""
+
+    @abstractmethod
+    def adapt_to(self, inputs: Float[Tensor, "T X"]) -> None:
+        """Adapt in place to one long sequence of inputs."""
 
 
 @dataclass(frozen=True)

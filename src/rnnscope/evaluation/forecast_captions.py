@@ -33,12 +33,14 @@ def errors_caption(story: Story, name: str) -> str:
 
 def loss_caption(story: Story, name: str) -> str:
     training = story.evaluation.metrics["models"][name]["training"]
-    return f"Loss per epoch of {name}; weights of epoch {training['epochs']:.0f} were kept ({training['criterion']}), after {training['seconds']:.1f} s of training."
+    unit = story.histories[name][0].outcome.unit.split()[0]
+    return f"Loss per {unit} of {name}; weights of {unit} {training['epochs']:.0f} were kept ({training['criterion']}), after {training['seconds']:.1f} s of training."
 
 
 def closed_loop_caption(story: Story) -> str:
     steps = len(next(iter(story.results.values()))[0].arrays["closed_loop_forecast"])
-    scores = ", ".join(f"{n} {np.mean([r.scores['closed_loop']['rmse'] for r in rs]):.3g}" for n, rs in story.results.items())
+    errors = {n: [r.scores["closed_loop"].get("rmse", np.inf) for r in rs] for n, rs in story.results.items()}
+    scores = ", ".join(f"{n} {np.mean(e):.3g}" if np.isfinite(e).all() else f"{n} diverged" for n, e in errors.items())
     window = story.evaluation.metrics["closed_loop_mode"] == "window"
     how = "the last window is re-run from the initial state at every step" if window else "the state is carried on"
     return f"Free run of {steps} steps from the end of the known values, fed with its own outputs; {how}. RMSE: {scores}."

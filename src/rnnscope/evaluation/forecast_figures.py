@@ -157,20 +157,27 @@ def _loss(story: Story, axes: Axes, names: list[str]) -> None:
             "train_loss": story.shade(name),
             "validation_loss": COLOURS[2],
             "test_loss": TEST if len(names) == 1 else story.shade(name),
+            "free_run": COLOURS[3],
         }
-        for column, dash in (("train_loss", "-"), ("validation_loss", ":"), ("test_loss", "--")):
+        for column, dash in (("train_loss", "-"), ("validation_loss", ":"), ("test_loss", "--"), ("free_run", "-.")):
             runs = [h.columns[column] for h in repeats if column in h.columns]
             if not runs:
                 continue
             length = min(map(len, runs))
             stack = np.array([r[:length] for r in runs])
-            epochs = np.arange(1, length + 1)
-            title = f"{prefix}{column.removesuffix('_loss')}"
+            known = np.isfinite(stack).all(0)  # free runs are not compared in every epoch
+            stack, epochs = stack[:, known], np.arange(1, length + 1)[known]
+            title = f"{prefix}{'free run (D_stsp + D_H)' if column == 'free_run' else column.removesuffix('_loss')}"
             axes.plot(*thin(epochs, stack.mean(0), 1000), dash, color=shades[column], lw=1.2, label=title)
             if len(runs) > 1:
                 axes.fill_between(epochs, stack.min(0), stack.max(0), color=shades[column], alpha=0.18, lw=0)
-    positive = all((h.columns["train_loss"] > 0).all() for n in names for h in story.histories[n])
-    axes.set(xlabel="epoch", ylabel="loss")
+    losses = [h.columns["train_loss"] for n in names for h in story.histories[n] if "train_loss" in h.columns]
+    if not losses:
+        axes.text(0.5, 0.5, "no training by epochs", ha="center", va="center", transform=axes.transAxes)
+        axes.axis("off")
+        return
+    positive = all((loss > 0).all() for loss in losses)
+    axes.set(xlabel=story.histories[names[0]][0].outcome.unit, ylabel="loss")
     if positive:
         log_scale(axes, "y")
 
@@ -203,6 +210,8 @@ def _errors(story: Story, axes: Axes, name: str) -> None:
     error = error[np.isfinite(error)]
     axes.hist(error, bins=40, color=story.shade(name), alpha=0.85)
     axes.axvline(0, color=INK, ls="--", lw=0.9)
+    axes.locator_params(axis="x", nbins=5)
+    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 5))
     axes.set(xlabel=f"true - forecast, MAE {np.abs(error).mean():.3g}", ylabel="count")
 
 
@@ -257,7 +266,9 @@ def _model_bars(story: Story, axes: Axes) -> None:
     right.spines["right"].set_visible(True)
     lowest = float(min(r2))
     right.set_ylim(
-        max(0.0, 1 - 2 * (1 - lowest)) if lowest > 0 else lowest * 1.1, 1.0 if lowest > 0 else max(1.0, float(max(r2)))
+        # at least 1e-4 of it: what lies closer to 1 is not told apart by R², and its digits would fill the page
+        max(0.0, 1 - 2 * max(1 - lowest, 5e-5)) if lowest > 0 else lowest * 1.1,
+        1.0 if lowest > 0 else max(1.0, float(max(r2))),
     )
     right.grid(visible=False)
     axes.grid(axis="x", visible=False)
@@ -382,11 +393,12 @@ def _summary(story: Story, axes: Axes) -> None:
     (name,) = story.results
     report, entry = story.data.describe(), story.evaluation.metrics["models"][name]
     names = {"mse": "MSE", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
+    unit = story.histories[name][0].outcome.unit.split()[0]
     lines = [
         ("data", f"{report['points']} points, window {report['window']}"),
         ("targets", f"{report['targets'].get('train', 0)} train windows, {report['targets'].get('test', 0)} test steps"),
         ("model", f"{plain(name)}, {story.data.signature.input_size} in, {story.data.signature.output_size} out"),
-        ("training", f"{entry['training']['epochs']:.0f} epochs, {entry['training']['seconds']:.1f} s"),
+        ("training", f"{entry['training']['epochs']:.0f} {unit}s, {entry['training']['seconds']:.1f} s"),
         ("", ""),
         ("test, one step ahead", ""),
         *((f"    {names[k]}", f"{entry['test'][k]:.4g}") for k in names if k in entry["test"]),

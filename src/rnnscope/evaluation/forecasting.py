@@ -21,6 +21,7 @@ from rnnscope.evaluation.forecasters import Forecaster, NetworkForecaster, TrueS
 from rnnscope.evaluation.intervals import IntervalSettings, interval_report, lead_halfwidths
 from rnnscope.evaluation.verdict import model_verdict, run_verdict
 from rnnscope.numerics.metrics import forecast_scores, mean_seen, naive_scale
+from rnnscope.numerics.reconstruction_measures import after_divergence
 
 MOST_SHOWN = 20_000
 
@@ -111,7 +112,11 @@ class Forecasting(EvaluationSpec):
                 paths = self._free_runs(data, forecaster, spans)
                 truth = np.concatenate([t for t, _ in paths])
                 run = np.concatenate([f for _, f in paths])
-                scores[key] = self._scores(truth, run, scale)
+                left = divergence(paths[0][1], data.series[spans[0].series].truth) if figures else {}
+                # a forecast that left the range of numbers has no error; what came before is kept for the figures
+                scores[key] = left or self._scores(truth, run, scale)
+                if left:
+                    run = np.where(np.arange(len(run))[:, None] < left["diverged_at"] - 1, run, np.nan)
                 if name == "test":
                     arrays[f"{loop_name}_forecast"] = run
                 elif len(paths) > 1:
@@ -208,6 +213,21 @@ class Forecasting(EvaluationSpec):
     ) -> Iterator[Figure]:
         assert isinstance(data, ForecastData)
         yield from forecast_figures(data, references, results, histories, evaluation, self.level)
+
+
+def divergence(forecast: np.ndarray, truth: np.ndarray) -> Scores:
+    """The step (from 1) at which a free run (N, D) left the finite numbers or 1e9 standard deviations; {} if it did not.
+
+    `diverged_norm` is the norm of the forecast then, or of the last finite one.
+    """
+    gone = after_divergence(forecast[None], truth[np.isfinite(truth).all(1)][None])[0]
+    if not gone.any():
+        return {}
+    step = int(gone.argmax())
+    finite = forecast[: step + 1][np.isfinite(forecast[: step + 1]).all(1)]
+    largest = float(np.abs(finite[-1]).max()) if len(finite) else 0.0
+    norm = largest * float(np.linalg.norm(finite[-1] / largest)) if largest else 0.0
+    return {"diverged_at": float(step + 1), "diverged_norm": min(norm, 1e300)}
 
 
 def one_step_pairs(data: ForecastData, forecaster: Forecaster, spans: tuple[Span, ...]) -> tuple[np.ndarray, np.ndarray]:

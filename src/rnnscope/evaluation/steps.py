@@ -14,8 +14,11 @@ from rnnscope.core.tables import Column, Figure, Headline, Row, Table
 from rnnscope.evaluation.steps_figures import steps_figures
 from rnnscope.evaluation.steps_scores import (
     CONSTANT,
+    ERRORS,
     RULE,
     best_trivial,
+    certain,
+    error_key,
     fit_short_memory,
     label,
     network_answers,
@@ -23,21 +26,14 @@ from rnnscope.evaluation.steps_scores import (
     standing,
 )
 
-HEADLINES = (
-    Headline("mse", "test", "mse", "mean squared error, test part"),
-    Headline("long_mse", "long", "mse", "mean squared error, long sequences"),
-    Headline("accuracy", "test", "accuracy", "targets right, test part", "high"),
-    Headline("long_accuracy", "long", "accuracy", "targets right, long sequences", "high"),
-    Headline("beyond", "long", "beyond", "targets right beyond training's ages", "high"),
-)
 NOTES = (
     "The trivial answers are fitted on the training part: a constant, and the best linear readouts of the latest inputs, which "
     "have no other memory; the best of them is the one with the least error on the part in question. "
     "The task's own rule sees the same inputs; it is a ceiling and does not compete. "
-    "A network's output decides for the nearest value that a target can have.",
+    "A network's output decides for the nearest value that a target can have, or for the symbol with the largest logit.",
 )
 COLUMNS = (
-    Column("mse", "mean squared error", "low"),
+    *(Column(key, text, "low") for key, text in ERRORS.items()),
     Column("r2", "R²", "high"),
     Column("accuracy", "targets right", "high"),
     Column("whole", "sequences right", "high"),
@@ -66,13 +62,13 @@ class Steps(EvaluationSpec):
 
     def references(self, data: TrainingData, streams: Streams) -> dict[str, ModelResult]:
         assert isinstance(data, StepData)
-        fitted = {CONSTANT: fit_short_memory(data.train, 0, self.ridge)}
-        fitted |= {f"latest{k}": fit_short_memory(data.train, k, self.ridge) for k in self.latest}
+        fitted = {CONSTANT: fit_short_memory(data.train, 0, self.ridge, data.exclusive)}
+        fitted |= {f"latest{k}": fit_short_memory(data.train, k, self.ridge, data.exclusive) for k in self.latest}
         found = {}
         for name, readout in fitted.items():
             answers = {p: readout.answers(part.inputs.numpy(force=True)) for p, part in data.tests.items()}
             found[name] = result_of(answers, data)
-        solved = {p: part.solution for p, part in data.tests.items() if part.solution is not None}
+        solved = {p: certain(part.solution, data) for p, part in data.tests.items() if part.solution is not None}
         if len(solved) == len(data.tests):
             found[RULE] = result_of(solved, data)
         return found
@@ -95,7 +91,8 @@ class Steps(EvaluationSpec):
             entry["success_rate"] = sum(beats_trivial(r, references, data) for r in repeats) / len(repeats)
             entry["verdict"] = model_verdict(repeats, entry["training"]["best_repeat"], references, data)
         metrics = {**run_metrics(models, references), "ceilings": [RULE] if RULE in references else []}
-        return Evaluation(metrics, kept_arrays(references, results), steps_tables(metrics, data), HEADLINES, NOTES)
+        shown = headlines(results)
+        return Evaluation(metrics, kept_arrays(references, results), steps_tables(metrics, data), shown, NOTES)
 
     def figures(
         self,
@@ -118,9 +115,25 @@ def steps_tables(metrics: dict[str, Any], data: StepData) -> tuple[Table, ...]:
         rows = [Row(n, "model", m[part], m.get(f"{part}_sd", {})) for n, m in metrics["models"].items()]
         for name, scores in metrics["baselines"].items():
             rows.append(Row(label(name), "ceiling" if name == RULE else "baseline", scores[part]))
-        rows.sort(key=lambda row: row.values["mse"] if math.isfinite(row.values["mse"]) else math.inf)
+        error = error_key(rows[0].values)
+        rows.sort(key=lambda row, key=error: row.values[key] if math.isfinite(row.values[key]) else math.inf)  # type: ignore[misc]
         columns = tuple(c for c in COLUMNS if any(c.key in row.values for row in rows))
         found.append(Table(part_title(part, data), columns, tuple(rows)))
+    return tuple(found)
+
+
+def headlines(results: dict[str, list[ModelResult]]) -> tuple[Headline, ...]:
+    """By what runs are compared: the error, decisions where there are any, and what is older than in training; part by part."""
+    found: list[Headline] = []
+    for part, scores in next(iter(results.values()))[0].scores.items():
+        where, lead = ("test part", "") if part == "test" else (f"{part} sequences", f"{part}_")
+        own = [Headline(f"{lead}{key}", part, key, f"{text}, {where}") for key, text in ERRORS.items() if key in scores]
+        if "accuracy" in scores:
+            own.append(Headline(f"{lead}accuracy", part, "accuracy", f"targets right, {where}", "high"))
+        # not every way of training gives probabilities: networks that say symbols are compared by the right ones first
+        found += reversed(own) if "cross_entropy" in scores else own
+        if "beyond" in scores:
+            found.append(Headline("beyond", part, "beyond", "targets right beyond training's ages", "high"))
     return tuple(found)
 
 
@@ -149,7 +162,7 @@ def beats_trivial(result: ModelResult, references: dict[str, ModelResult], data:
 def _range(repeats: list[ModelResult], part: str) -> str:
     """From the best to the worst repeat on a part."""
     scores = [r.scores[part] for r in repeats]
-    errors = [s["mse"] for s in scores]
+    errors = [s[error_key(s)] for s in scores]
     text = f"error {min(errors):.2g} to {max(errors):.2g} on {'the test part' if part == 'test' else repr(part)}"
     if "accuracy" in scores[0]:
         right = sorted(s["accuracy"] for s in scores)
@@ -160,15 +173,16 @@ def _range(repeats: list[ModelResult], part: str) -> str:
 def _against_trivial(result: ModelResult, references: dict[str, ModelResult], part: str, data: StepData) -> str:
     rival = best_trivial(part, references)
     own, other = result.scores[part], references[rival].scores[part]
+    key = error_key(own)
     verb = {
         1: "beats the best trivial answer",
         0: "is not clearly different from the best trivial answer",
         -1: "loses to the trivial answer",
     }[standing(result, references, part)]
     where = "On the test part" if part == "test" else f"On '{part}' ({data.tests[part].title})"
-    text = f"{where} it {verb}, the {label(rival)}: mean squared error {own['mse']:.2g} against {other['mse']:.2g}"
-    if 0 < own["mse"] < math.inf and other["mse"] > 0:
-        ratio = other["mse"] / own["mse"]
+    text = f"{where} it {verb}, the {label(rival)}: {ERRORS[key]} {own[key]:.2g} against {other[key]:.2g}"
+    if 0 < own[key] < math.inf and other[key] > 0:
+        ratio = other[key] / own[key]
         text += f" ({float(f'{max(ratio, 1 / ratio):.3g}'):g}x {'less' if ratio > 1 else 'more'})"
     if "accuracy" not in own:
         return text

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.special import softmax
 
 from rnnscope.core.interfaces import History, ModelResult
 from rnnscope.core.step_data import StepData, StepSet
 from rnnscope.core.tables import Figure
 from rnnscope.evaluation.learning_curves import learning_curves
-from rnnscope.evaluation.steps_scores import CONSTANT, RULE, best_trivial, label
+from rnnscope.evaluation.steps_scores import CONSTANT, ERRORS, RULE, best_trivial, error_key, label
 from rnnscope.plotting import COLOURS, INK, MUTED, colour, log_scale, new_figure, plain, style
 
 SHOWN_STEPS, SHOWN_ROWS = 200, 4
+MOST_NAMES = 16  # symbols named beside a figure
 DASHES = (":", "--", "-.")
 
 
@@ -26,8 +28,14 @@ def steps_figures(
 ) -> Iterator[Figure]:
     """Every figure; `chosen` and `best` name the model, and its repeat, whose answers are shown as an example."""
     with style():
-        yield examples(data, chosen, results[chosen][best], colour(list(results).index(chosen)))
-        if all(part.age is not None for part in data.tests.values()):
+        shade = colour(list(results).index(chosen))
+        if data.exclusive:
+            yield symbols(data, chosen, results[chosen][best])
+        else:
+            yield examples(data, chosen, results[chosen][best], shade)
+        if not (data.exclusive or data.levels):
+            yield answers(data, chosen, results[chosen][best], shade)
+        if all(_several_ages(part) for part in data.tests.values()):
             yield ages(data, references, results)
         yield training(references, histories)
 
@@ -61,6 +69,58 @@ def examples(data: StepData, name: str, result: ModelResult, shade: str) -> Figu
     return Figure("examples", caption, figure, True)
 
 
+def symbols(data: StepData, name: str, result: ModelResult) -> Figure:
+    """The first sequence of every test part: what is read, and the probabilities of the symbols where one is asked for."""
+    figure, axes = new_figure(2, len(data.tests), 10.5, 4.6)
+    axes = np.asarray(axes).reshape(2, len(data.tests))
+    for column, (part_name, part) in enumerate(data.tests.items()):
+        targets = part.targets[0].numpy(force=True)
+        asked = np.isfinite(targets[:, 0])
+        read, said = axes[:, column]
+        read.imshow(part.inputs[0].numpy(force=True).T, aspect="auto", cmap="Greys", interpolation="nearest")
+        probability = softmax(result.arrays[f"{part_name}_example"][asked], axis=1)
+        said.imshow(probability.T, aspect="auto", cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+        said.plot(targets[asked].argmax(1), "o", mfc="none", color=COLOURS[1], ms=9, mew=1.6, label="asked for")
+        for panel, names in ((read, data.input_names), (said, data.output_names)):
+            few = len(names) <= MOST_NAMES
+            panel.set_yticks(
+                range(len(names)) if few and column == 0 else [], [plain(n) for n in names] if few and column == 0 else []
+            )
+        head = "test part" if part_name == "test" else f"test part '{part_name}'"
+        read.set_title(f"{head}: {part.title}" if part.title else head)
+        read.set_xlabel("step")
+        said.set_xlabel("answer")
+        for panel in (read, said):
+            panel.grid(visible=False)
+            panel.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].set_ylabel("read")
+    axes[1, 0].set_ylabel("probability")
+    figure.legend(*axes[-1, 0].get_legend_handles_labels(), loc="outside upper right")
+    caption = f"The first sequence of each test part: what is read, and below how probable {name} holds each symbol, answer by answer."
+    return Figure("examples", caption, figure, True)
+
+
+def answers(data: StepData, name: str, result: ModelResult, shade: str) -> Figure:
+    """Outputs against targets, where targets are any numbers, a panel per test part."""
+    figure, axes = new_figure(1, len(data.tests), 4.2 * len(data.tests), 3.8)
+    for panel, part_name in zip(np.atleast_1d(axes), data.tests, strict=True):
+        targets, outputs = result.arrays[f"{part_name}_pairs"]
+        low, high = float(targets.min()), float(targets.max())
+        panel.plot([low, high], [low, high], color=INK, lw=0.8)
+        panel.plot(targets, outputs, ".", color=shade, ms=3, alpha=0.5)
+        panel.set(xlabel="target", title=f"{part_name}: {data.tests[part_name].title}")
+    np.atleast_1d(axes)[0].set_ylabel(plain(f"output of {name}"))
+    return Figure("answers", f"What {name} answers against what was asked for; right answers lie on the line.", figure)
+
+
+def _several_ages(part: StepSet) -> bool:
+    """Whether the inputs that decide came at different times."""
+    if part.age is None:
+        return False
+    ages = part.age[np.isfinite(part.targets.numpy(force=True))]
+    return bool(ages.min() < ages.max())
+
+
 def _all_inputs(panel: Axes, steps: np.ndarray, inputs: np.ndarray) -> None:
     for k in range(inputs.shape[1]):
         panel.plot(steps, inputs[:, k], color=colour(k), lw=0.9)
@@ -71,7 +131,8 @@ def _answer(panel: Axes, steps: np.ndarray, part: StepSet, row: int, outputs: np
     """Target and output of one channel; the target is drawn where it counts."""
     targets = part.targets[0, : len(steps), row].numpy(force=True)
     panel.plot(steps, outputs, color=shade, lw=2.6, alpha=0.8, drawstyle="steps-mid", label=plain(name))
-    panel.plot(steps, targets, color=INK, lw=0.8, drawstyle="steps-mid", label="target")
+    lonely = np.isfinite(targets).sum() < 2  # a line needs two
+    panel.plot(steps, targets, color=INK, lw=0.8, drawstyle="steps-mid", marker="o" if lonely else "", ms=5, label="target")
 
 
 def ages(data: StepData, references: dict[str, ModelResult], results: dict[str, list[ModelResult]]) -> Figure:
@@ -119,9 +180,10 @@ def training(references: dict[str, ModelResult], histories: dict[str, list[Histo
     figure, panel = new_figure(1, 1, 8.0, 3.4)
     learning_curves(panel, histories)
     rival = best_trivial("test", references)
-    panel.axhline(references[rival].scores["test"]["mse"], color=MUTED, ls="--", lw=1, label=label(rival))
-    panel.set(xlabel="epoch", ylabel="mean squared error")
+    error = error_key(references[rival].scores["test"])
+    panel.axhline(references[rival].scores["test"][error], color=MUTED, ls="--", lw=1, label=label(rival))
+    panel.set(xlabel="epoch", ylabel=ERRORS[error])
     log_scale(panel, "y")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper right", ncols=3)
-    caption = "Training: mean squared error by epoch, every repeat. Dashed: the best trivial answer on the test part."
+    caption = f"Training: {ERRORS[error]} by epoch, every repeat. Dashed: the best trivial answer on the test part."
     return Figure("training", caption, figure)

@@ -4,12 +4,20 @@ from collections.abc import Iterator
 
 from rnnscope.core.interfaces import Evaluation, EvaluationSpec, History, ModelResult, SequenceModel, TrainingData
 from rnnscope.core.random import Streams
-from rnnscope.core.summaries import training_summary
-from rnnscope.core.tables import Figure
+from rnnscope.core.summaries import entries
+from rnnscope.core.tables import Column, Figure, Headline, Row, Table
+
+SIZES = (Column("parameters", "parameters"), Column("systems", "recurrent systems"), Column("states", "state variables"))
+HEADLINES = tuple(Headline(column.key, "size", column.key, column.label, "") for column in (SIZES[0], SIZES[2]))
 
 
 class Unscored(EvaluationSpec):
-    """Scores nothing, and says so."""
+    """Scores nothing, and says so.
+
+    Fields: origin: where the network comes from, for the verdict; "": not said.
+    """
+
+    origin: str = ""
 
     def check(self, data: TrainingData) -> None:
         pass
@@ -18,7 +26,13 @@ class Unscored(EvaluationSpec):
         return {}
 
     def score(self, model: SequenceModel, data: TrainingData, streams: Streams) -> ModelResult:
-        return ModelResult({})
+        systems = list(model.systems().values())
+        sizes = {
+            "parameters": float(sum(tensor.numel() for tensor in model.parameters())),
+            "systems": float(len(systems)),
+            "states": float(sum(system.state_size for system in systems)),
+        }
+        return ModelResult({"size": sizes})
 
     def conclude(
         self,
@@ -28,7 +42,9 @@ class Unscored(EvaluationSpec):
         histories: dict[str, list[History]],
     ) -> Evaluation:
         verdict = "Nothing was trained or scored; what the network does is told below."
-        models = {name: {"verdict": verdict, "training": training_summary(h)} for name, h in histories.items()}
+        if self.origin:
+            verdict = f"Unscored: imported from {self.origin}. Nothing was trained here; rnnscope analyze tells what it does."
+        models = {name: {"verdict": _sizes(entry["size"]), **entry} for name, entry in entries(results, histories).items()}
         metrics = {
             "verdict": verdict,
             "chosen_model": next(iter(models)),
@@ -36,7 +52,8 @@ class Unscored(EvaluationSpec):
             "models": models,
             "baselines": {},
         }
-        return Evaluation(metrics, {})
+        rows = tuple(Row(name, "model", entry["size"]) for name, entry in models.items())
+        return Evaluation(metrics, {}, tables=(Table("What is looked at", SIZES, rows),), headlines=HEADLINES)
 
     def figures(
         self,
@@ -47,3 +64,9 @@ class Unscored(EvaluationSpec):
         evaluation: Evaluation,
     ) -> Iterator[Figure]:
         return iter(())
+
+
+def _sizes(size: dict[str, float]) -> str:
+    """What a model is, where there is no more to say of it."""
+    count = int(size["systems"])
+    return f"{int(size['states'])} state variables in {count} recurrent system{'s' * (count != 1)}."

@@ -57,7 +57,13 @@ def _one_step(repeats: list[ModelResult], baselines: dict[str, ModelResult]) -> 
 
 def _closed_loop(repeats: list[ModelResult], baselines: dict[str, ModelResult]) -> str:
     own = _rmse(repeats, "closed_loop")
-    head = f"Free-running for {len(repeats[0].arrays['closed_loop_forecast'])} steps (RMSE {own:.4g}) it"
+    steps = f"Free-running for {len(repeats[0].arrays['closed_loop_forecast'])} steps"
+    head = f"{steps} (RMSE {own:.4g}) it"
+    left = [r.scores["closed_loop"] for r in repeats if "diverged_at" in r.scores["closed_loop"]]
+    if left:
+        many = f" in {len(left)} of {len(repeats)} seeds" if len(repeats) > 1 else ""
+        step, norm = left[0]["diverged_at"], left[0]["diverged_norm"]
+        return f"{steps} it diverges{many} at step {step:.0f} (norm {norm:.3g}); the forecast up to there is kept"
     if not np.isfinite(own):
         return f"{head} diverges"
     parts = [

@@ -19,7 +19,7 @@ from torch.nn.functional import max_pool1d
 
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import ModelSpec, Signature
-from rnnscope.core.padding import last_steps, real_steps
+from rnnscope.core.padding import last_steps, real_steps, reversed_steps
 from rnnscope.core.spec import Fraction, NonNegative, Positive
 from rnnscope.core.system import DynamicalSystem, SequenceModel
 from rnnscope.models.cells import GATES, CellKind, layer_weights, make_layer
@@ -169,14 +169,13 @@ class SequenceClassifier(SequenceModel):
 
     def _states(self, below: Tensor, lengths: Tensor | None, rng: torch.Generator | None) -> Tensor:
         """The top layer's states, both directions side by side, in the order of time: (B, T, H) or (B, T, 2H)."""
-        order = None if lengths is None else _reversal(lengths, below.shape[1])
         for index, forward_layer in enumerate(self.forward_layers):
             if index:
                 below = dropped(below, self.dropout, rng, self.training)
             states = forward_layer(below)[0]
             if self.bidirectional:
-                back = self.backward_layers[index](_reverse(below, order))[0]
-                states = torch.cat([states, _reverse(back, order)], -1)
+                back = self.backward_layers[index](reversed_steps(below, lengths))[0]
+                states = torch.cat([states, reversed_steps(back, lengths)], -1)
             below = states
         return below
 
@@ -262,14 +261,3 @@ class Slopes(nn.Module):
 def _only(values: Tensor, real: Tensor | None) -> Tensor:
     """Zeros at the steps that are not real."""
     return values if real is None else values.masked_fill(~real[..., None], 0.0)
-
-
-def _reversal(lengths: Tensor, num_steps: int) -> Tensor:
-    """(B, T, 1), where each step goes when every row is reversed within its length; its own inverse."""
-    steps = torch.arange(num_steps, device=lengths.device)
-    return torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)[..., None]
-
-
-def _reverse(values: Tensor, order: Tensor | None) -> Tensor:
-    """A reversal in time, of whole rows or by an `order`."""
-    return values.flip(1) if order is None else values.gather(1, order.expand(-1, -1, values.shape[-1]))

@@ -195,6 +195,12 @@ class FrameSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadout, A
     def readout_features(self, inputs: Tensor) -> Tensor:
         return self.network.readout_features(self.encoder(inputs))
 
+    def carried_features(self, inputs: Tensor, state: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.network.carried_features(self.encoder(inputs), state, previous)
+
+    def state_features(self, state: Tensor) -> Tensor:
+        return self.network.state_features(state)
+
     def set_readout(self, weight: Tensor, bias: Tensor) -> None:
         self.network.set_readout(weight, bias)
 

@@ -57,6 +57,12 @@ class EmbeddedSystem(DynamicalSystem, SequenceModel, FusedRollout, LinearReadout
     def readout_features(self, inputs: Tensor) -> Tensor:
         return self.network.readout_features(inputs @ self.embedding)
 
+    def carried_features(self, inputs: Tensor, state: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.network.carried_features(inputs @ self.embedding, state, previous)
+
+    def state_features(self, state: Tensor) -> Tensor:
+        return self.network.state_features(state)
+
     def set_readout(self, weight: Tensor, bias: Tensor) -> None:
         self.network.set_readout(weight, bias)
 

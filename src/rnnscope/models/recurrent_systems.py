@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from rnnscope.core.equilibria import DrivenRest, HeldRest, KnowsRest, RestEquation
+from rnnscope.core.linearised import Linearisable, Linearised
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
 from rnnscope.core.padding import last_steps
-from rnnscope.core.piecewise import PiecewiseLinear
+from rnnscope.core.piecewise import AffineReadout, PiecewiseLinear
 from rnnscope.core.sampling import FusedSampling
 from rnnscope.core.system import (
     AnalyticJacobian,
@@ -45,6 +46,7 @@ from rnnscope.models.cells import (
     push_tangents,
 )
 from rnnscope.models.dropout import dropped
+from rnnscope.models.linearised import LinearisedNetwork
 from rnnscope.models.rest import RecurrentRest
 from rnnscope.numerics.batched import batched_closed_loop
 from rnnscope.numerics.kernels import PackedNetwork, closed_loop
@@ -61,6 +63,7 @@ class RecurrentSystem(
     AnalyticJacobian,
     TangentProducts,
     KnowsRest,
+    Linearisable,
 ):
     """A stack of recurrent layers with a linear readout of the top layer and, optionally, linear taps from the input.
 
@@ -208,6 +211,9 @@ class RecurrentSystem(
     def driven_rest(self) -> DrivenRest:
         return RecurrentRest(self.kind, self.recurrent_layers(), self.skip)
 
+    def linearised(self, inputs: Tensor, lengths: Tensor | None, last: int) -> Linearised:
+        return LinearisedNetwork(self, inputs, lengths, last)
+
     # whole sequences
 
     def systems(self) -> dict[str, DynamicalSystem]:
@@ -272,6 +278,17 @@ class RecurrentSystem(
         top, _ = self._run_layers(inputs, None, None)
         return torch.cat([top, self._unfold_taps(inputs, None)], -1) if self.skip else top
 
+    def carried_features(self, inputs: Tensor, state: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        top, finals = self._run_layers(inputs, state, None)
+        if not self.skip:
+            return top, torch.cat(finals, -1)
+        taps = self._unfold_taps(inputs, state)
+        return torch.cat([top, taps], -1), torch.cat([*finals, taps[:, -1]], -1)
+
+    def state_features(self, state: Tensor) -> Tensor:
+        start = (self.num_layers - 1) * self.layer_size
+        return torch.cat([state[..., start : start + self.hidden_size], self._tap_state(state)], -1)
+
     def set_readout(self, weight: Tensor, bias: Tensor) -> None:
         with torch.no_grad():
             self.head.weight.copy_(weight[:, : self.hidden_size])
@@ -330,7 +347,7 @@ class RecurrentSystem(
         return PackedNetwork(self.kind, drive, recur, biases, torch.cat(readout), bias)
 
 
-class ReluSystem(RecurrentSystem, PiecewiseLinear):
+class ReluSystem(RecurrentSystem, PiecewiseLinear, AffineReadout):
     """A stack of ReLU layers: affine as long as no unit switches."""
 
     def boundaries(self, pattern: Tensor, input: Tensor) -> tuple[Tensor, Tensor]:
@@ -364,6 +381,10 @@ class ReluSystem(RecurrentSystem, PiecewiseLinear):
 
     def region(self, state: Tensor, input: Tensor) -> Tensor:
         return self.step(state, input)[:, : self.num_layers * self.hidden_size] > 0
+
+    def affine_readout(self) -> tuple[Tensor, Tensor]:
+        state = self.initial_state(1)
+        return self.readout_jacobian(state)[0], self.readout(torch.zeros_like(state))[0]
 
 
 def recurrent_system(kind: CellKind, *sizes: Any, **fields: Any) -> RecurrentSystem:

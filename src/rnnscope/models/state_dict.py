@@ -98,12 +98,82 @@ def recognise(
         ConfigError: no recurrent module, several without a `prefix`, a missing tensor, sizes that do not fit, weights that are
         not finite, projections.
     """
+    module = recurrent_parts(tensors, source, prefix)
+    parts = module.tensors
+    layers = 1 + max(layer for _, layer, _ in parts)
+    backward = any(back for _, _, back in parts)
+    if not backward:
+        return [_network(module, range(layers), False, "network", module.others, nonlinearity)]
+    found = []
+    for layer in range(layers):
+        for back in (False, True):
+            label = ("backward" if back else "forward") + (f"-layer{layer}" if layers > 1 else "")
+            found.append(_network(module, range(layer, layer + 1), back, label, {}, nonlinearity))
+    return found
+
+
+@dataclass(frozen=True)
+class RecurrentParts:
+    """The tensors of one recurrent module in a state dict.
+
+    Attributes:
+        tensors: by (part, layer, whether backward). others: everything else in the state dict. prefix, source: for messages.
+    """
+
+    tensors: dict[tuple[str, int, bool], Tensor]
+    others: dict[str, Tensor]
+    prefix: str
+    source: str
+
+    def get(self, part: str, layer: int, back: bool) -> Tensor:
+        """A tensor that must be there."""
+        try:
+            return self.tensors[part, layer, back].detach()
+        except KeyError:
+            raise ConfigError(
+                f"{self.source} lacks '{self.prefix}{part}_l{layer}{'_reverse' * back}'",
+                "the weights of every layer",
+                "save the whole state dict",
+            ) from None
+
+    def fitting(self, part: str, layer: int, back: bool, wanted: torch.Size) -> Tensor:
+        """A tensor that must be there in this shape."""
+        given = self.get(part, layer, back)
+        if wanted != given.shape:
+            raise ConfigError(
+                f"{self.source}: '{self.prefix}{part}_l{layer}{'_reverse' * back}' has shape {tuple(given.shape)}",
+                f"{tuple(wanted)}, as the hidden size and the layer{'' if layer == 0 else ' below it'} ask for",
+                "check that all tensors come from one module",
+            )
+        return given
+
+    def readout(self, width: int) -> tuple[tuple[Tensor, Tensor | None] | None, tuple[str, ...]]:
+        """The one linear layer that reads `width` features, and a sentence about what else is there."""
+        name, head = _readout_name(self.others, width), _readout(self.others, width)
+        used = () if name is None else (name, _bias_of(name))
+        rest = sorted(k for k in self.others if k not in used)
+        if not rest:
+            return head, ()
+        shown = ", ".join(f"'{k}'" for k in rest[:4]) + (" …" if len(rest) > 4 else "")
+        why = "" if head else " (no single linear layer reads the recurrent output)"
+        return head, (f"Left out, as part of no recurrent layer or readout{why}: {shown}.",)
+
+
+def recurrent_parts(tensors: dict[str, Tensor], source: str, prefix: str | None) -> RecurrentParts:
+    """The tensors of the one recurrent module in a state dict, or of the one with this prefix.
+
+    Raises:
+        ConfigError: none, several without a `prefix`, weights that are not finite, projections.
+    """
     groups: dict[str, dict[tuple[str, int, bool], Tensor]] = {}
+    others: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         match = _NAME.match(name)
         if match:
             key = (match["part"], int(match["layer"]), match["back"] is not None)
             groups.setdefault(match["prefix"], {})[key] = tensor
+        else:
+            others[name] = tensor
     chosen = _choose(groups, tensors, source, prefix)
     parts = groups[chosen]
     for (part, layer, back), tensor in parts.items():
@@ -115,16 +185,7 @@ def recognise(
             )
     if any(part == "weight_hr" for part, _, _ in parts):
         raise ConfigError(f"{source} is an LSTM with projections", "a network without them", "set proj_size=0 and train again")
-    layers = 1 + max(layer for _, layer, _ in parts)
-    backward = any(back for _, _, back in parts)
-    if not backward:
-        return [_network(parts, range(layers), False, "network", tensors, chosen, source, nonlinearity)]
-    found = []
-    for layer in range(layers):
-        for back in (False, True):
-            label = ("backward" if back else "forward") + (f"-layer{layer}" if layers > 1 else "")
-            found.append(_network(parts, range(layer, layer + 1), back, label, {}, chosen, source, nonlinearity))
-    return found
+    return RecurrentParts(parts, others, chosen, source)
 
 
 def _choose(groups: dict[str, Any], tensors: dict[str, Tensor], source: str, prefix: str | None) -> str:
@@ -148,30 +209,18 @@ def _choose(groups: dict[str, Any], tensors: dict[str, Tensor], source: str, pre
 
 
 def _network(
-    parts: dict[tuple[str, int, bool], Tensor],
+    module: RecurrentParts,
     layers: range,
     back: bool,
     label: str,
-    tensors: dict[str, Tensor],
-    prefix: str,
-    source: str,
+    others: dict[str, Tensor],
     nonlinearity: Literal["tanh", "relu"],
 ) -> Found:
-    def get(part: str, layer: int) -> Tensor:
-        try:
-            return parts[part, layer, back].detach()
-        except KeyError:
-            raise ConfigError(
-                f"{source} lacks '{prefix}{part}_l{layer}{'_reverse' * back}'",
-                "the weights of every layer",
-                "save the whole state dict",
-            ) from None
-
-    first = get("weight_hh", layers[0])
-    kind = _kind(first, f"{source}: '{prefix}weight_hh_l{layers[0]}'", nonlinearity)
-    hidden, bias = int(first.shape[1]), ("bias_ih", layers[0], back) in parts
-    inputs = int(get("weight_ih", layers[0]).shape[1])
-    head = _readout(tensors, hidden)
+    first = module.get("weight_hh", layers[0], back)
+    kind = _kind(first, f"{module.source}: '{module.prefix}weight_hh_l{layers[0]}'", nonlinearity)
+    hidden, bias = int(first.shape[1]), ("bias_ih", layers[0], back) in module.tensors
+    inputs = int(module.get("weight_ih", layers[0], back).shape[1])
+    head = _readout(others, hidden)
     like = head[0] if head else first
     system = recurrent_system(
         kind,
@@ -183,17 +232,7 @@ def _network(
         readout_bias=bool(head and head[1] is not None),
     ).to(like.dtype if like.is_floating_point() else torch.float32)
 
-    def fitting(part: str, index: int, wanted: torch.Size) -> Tensor:
-        given = get(part, layers[index])
-        if wanted != given.shape:
-            raise ConfigError(
-                f"{source}: '{prefix}{part}_l{layers[index]}' has shape {tuple(given.shape)}",
-                f"{tuple(wanted)}, as the hidden size {hidden} of layer {layers[0]}{'' if index == 0 else ' below it'} asks for",
-                "check that all tensors come from one module",
-            )
-        return given
-
-    copy_weights(system, fitting, head)
+    copy_weights(system, lambda part, index, wanted: module.fitting(part, layers[index], back, wanted), head)
     note = f"{label} direction of a bidirectional network, analysed by itself" if label != "network" else ""
     if kind in ("tanh", "relu"):
         note = f"{note}; " * bool(note) + f"nonlinearity {kind}, which the weights do not tell"
@@ -215,10 +254,17 @@ def _kind(recurrent: Tensor, name: str, nonlinearity: Literal["tanh", "relu"]) -
 
 def _readout(tensors: dict[str, Tensor], hidden: int) -> tuple[Tensor, Tensor | None] | None:
     """The one linear layer that reads the hidden state: a weight (Y, H) that is no recurrent one, and its bias."""
-    found = [
-        n for n, t in tensors.items() if n.endswith("weight") and t.ndim == 2 and t.shape[1] == hidden and not _NAME.match(n)
-    ]
-    if len(found) != 1:
+    name = _readout_name(tensors, hidden)
+    if name is None:
         return None
-    bias = tensors.get(found[0].removesuffix("weight") + "bias")
-    return tensors[found[0]].detach(), None if bias is None else bias.detach()
+    bias = tensors.get(_bias_of(name))
+    return tensors[name].detach(), None if bias is None else bias.detach()
+
+
+def _readout_name(tensors: dict[str, Tensor], hidden: int) -> str | None:
+    found = [n for n, t in tensors.items() if n.endswith("weight") and t.ndim == 2 and t.shape[1] == hidden]
+    return found[0] if len(found) == 1 else None
+
+
+def _bias_of(weight: str) -> str:
+    return weight.removesuffix("weight") + "bias"

@@ -36,13 +36,7 @@ def as_system(module: nn.Module, readout: nn.Linear | None = None) -> RecurrentS
         >>> system.state_size, system.output_size
         (16, 3)
     """
-    recurrent = _only(module, nn.RNNBase, "recurrent layer")
-    if recurrent is None:
-        raise ConfigError(
-            f"{type(module).__name__} holds no nn.RNN, nn.LSTM or nn.GRU",
-            "one of them",
-            "pass the recurrent layer itself, or rs.System(step=…)",
-        )
+    recurrent = only_layer(module)
     if readout is None and module is not recurrent:
         readout = _only(module, nn.Linear, "nn.Linear")
     if recurrent.bidirectional or recurrent.proj_size:
@@ -92,6 +86,18 @@ def copy_weights(
         system.head.weight.copy_(head[0] if head else torch.eye(system.hidden_size))
         if head and head[1] is not None:
             system.head.bias.copy_(head[1])
+
+
+def only_layer(module: nn.Module) -> nn.RNNBase:
+    """The one recurrent layer in a torch module."""
+    recurrent = _only(module, nn.RNNBase, "recurrent layer")
+    if recurrent is None:
+        raise ConfigError(
+            f"{type(module).__name__} holds no nn.RNN, nn.LSTM or nn.GRU",
+            "one of them",
+            "pass the recurrent layer itself, or rs.System(step=…)",
+        )
+    return recurrent
 
 
 def _only(module: nn.Module, kind: type[M], name: str) -> M | None:

@@ -6,32 +6,12 @@ u and v, and s = log2(e)/ε. One pass reads K once, takes one vectorised power o
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
 from numba.extending import intrinsic
+
+from rnnscope.numerics.vector_kernels import exp2, exp2_double, wide
 
 _SUMS = {"contract", "reassoc", "nsz"}  # sums may be reordered, so that they vectorise
 _LOG2E = 1.4426950408889634
-
-
-@intrinsic
-def _floor(typing_context, value):  # numba's own calls the C library, which does not vectorise
-    def generate(context, builder, signature, arguments):
-        return builder.call(builder.module.declare_intrinsic("llvm.floor", [arguments[0].type]), arguments)
-
-    return value(value), generate
-
-
-@intrinsic
-def _power_of_two(typing_context, value):  # 2^n of a whole number, by writing the exponent's bits
-    bits, bias, shift = {types.float32: (32, 127, 23), types.float64: (64, 1023, 52)}[value]
-
-    def generate(context, builder, signature, arguments):
-        whole = ir.IntType(bits)
-        exponent = builder.add(builder.fptosi(arguments[0], whole), whole(bias))
-        return builder.bitcast(builder.shl(exponent, whole(shift)), arguments[0].type)
-
-    return value(value), generate
 
 
 @intrinsic
@@ -40,62 +20,6 @@ def _count_bits(typing_context, value):
         return builder.ctpop(arguments[0])
 
     return value(value), generate
-
-
-@intrinsic
-def _wide(typing_context):  # LLVM prefers half registers on AVX-512 machines; here whole ones are 1.3 times as fast
-    def generate(context, builder, signature, arguments):
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.none(), generate
-
-
-@numba.njit(cache=True, fastmath={"contract"})
-def _exp2_single(t):
-    # clipped so that sums stay finite and products stay above the denormal numbers; degree 5, relative error 3e-7
-    t = min(max(t, np.float32(-100.0)), np.float32(100.0))
-    whole = _floor(t + np.float32(0.5))
-    f = t - whole
-    p = np.float32(1.3398874e-3)
-    p = p * f + np.float32(9.6184373e-3)
-    p = p * f + np.float32(5.5503264e-2)
-    p = p * f + np.float32(2.4022650e-1)
-    p = p * f + np.float32(6.9314720e-1)
-    p = p * f + np.float32(1.0)
-    return p * _power_of_two(whole)
-
-
-@numba.njit(cache=True, fastmath={"contract"})
-def _exp2_double(t):
-    t = min(max(t, -900.0), 900.0)
-    whole = _floor(t + 0.5)
-    f = (t - whole) * 0.6931471805599453
-    p = 1.0 / 479001600.0
-    p = p * f + 1.0 / 39916800.0
-    p = p * f + 1.0 / 3628800.0
-    p = p * f + 1.0 / 362880.0
-    p = p * f + 1.0 / 40320.0
-    p = p * f + 1.0 / 5040.0
-    p = p * f + 1.0 / 720.0
-    p = p * f + 1.0 / 120.0
-    p = p * f + 1.0 / 24.0
-    p = p * f + 1.0 / 6.0
-    p = p * f + 0.5
-    p = p * f + 1.0
-    p = p * f + 1.0
-    return p * _power_of_two(whole)
-
-
-def _exp2(t):
-    raise NotImplementedError
-
-
-@numba.extending.overload(_exp2, inline="always")
-def _exp2_of_type(t):
-    if t == types.float32:
-        return lambda t: _exp2_single(t)
-    return lambda t: _exp2_double(t)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
@@ -109,7 +33,7 @@ def sweep_rows(kernel, scale, u, v, log_a, omega, buffer, columns):
 
     kernel (n, M), u, log_a (n,), v, columns (M,), buffer (4, M): the rows of P at hand, which stay in cache.
     """
-    _wide()
+    wide()
     rows, width = kernel.shape
     real = u.dtype.type
     scale = real(scale)
@@ -122,14 +46,14 @@ def sweep_rows(kernel, scale, u, v, log_a, omega, buffer, columns):
             row, own, out = kernel[first + k], u[first + k], buffer[k]
             total = own * 0
             for j in range(width):
-                p = _exp2(scale * real(row[j]) + (own + v[j]))
+                p = exp2(scale * real(row[j]) + (own + v[j]))
                 out[j] = p
                 total += p
             target = np.float64(log_a[first + k])
             step = _relaxed(target - np.log(np.float64(total)) * _LOG2E, omega)
-            error += abs(np.float64(total) - _exp2_double(target))
+            error += abs(np.float64(total) - exp2_double(target))
             u[first + k] = own + step
-            factors[k] = _exp2_double(step)
+            factors[k] = exp2_double(step)
         f0, f1, f2, f3 = factors[0], factors[1], factors[2], factors[3]
         p0, p1, p2, p3 = buffer[0], buffer[1], buffer[2], buffer[3]
         for j in range(width):
@@ -147,7 +71,7 @@ def sweep_columns(columns, v, log_b, omega):
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def fit_rows(kernel, scale, u, v):
     """u = -max_j (s K_ij + v_j): from here no row of P over- or underflows, whatever v."""
-    _wide()
+    wide()
     real = u.dtype.type
     scale = real(scale)
     for i in range(u.shape[0]):
@@ -161,7 +85,7 @@ def fit_rows(kernel, scale, u, v):
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def sum_upper(kernel, scale, u, sums):
     """sums = P1 of a symmetric plan with u on both sides, from the entries on and above the diagonal."""
-    _wide()
+    wide()
     count = u.shape[0]
     real = u.dtype.type
     scale = real(scale)
@@ -170,9 +94,9 @@ def sum_upper(kernel, scale, u, sums):
         own = u[i]
         # slices, because numba's check for negative indices keeps a loop from i + 1 from vectorising
         row, others, into = kernel[i, i + 1 :], u[i + 1 :], sums[i + 1 :]
-        total = _exp2(scale * real(kernel[i, i]) + (own + own))
+        total = exp2(scale * real(kernel[i, i]) + (own + own))
         for j in range(others.shape[0]):
-            p = _exp2(scale * real(row[j]) + (own + others[j]))
+            p = exp2(scale * real(row[j]) + (own + others[j]))
             total += p
             into[j] += p
         sums[i] += total
@@ -184,7 +108,7 @@ def form_rows(kernel, scale, u, v, log_a, plan, columns):
 
     Returns the number of entries above 1e-4 a_i/M: the rest of a row holds less than 1e-4 of it.
     """
-    _wide()
+    wide()
     rows, width = kernel.shape
     real = u.dtype.type
     scale = real(scale)
@@ -194,10 +118,10 @@ def form_rows(kernel, scale, u, v, log_a, plan, columns):
         row, own, out = kernel[i], u[i], plan[i]
         total = own * 0
         for j in range(width):
-            p = _exp2(scale * real(row[j]) + (own + v[j]))
+            p = exp2(scale * real(row[j]) + (own + v[j]))
             out[j] = p
             total += p
-        mass = _exp2_double(np.float64(log_a[i]))
+        mass = exp2_double(np.float64(log_a[i]))
         u[i] = own + (np.float64(log_a[i]) - np.log(np.float64(total)) * _LOG2E)
         factor, least = real(mass / total), real(1e-4 * mass / width)
         count = own * 0
@@ -213,13 +137,13 @@ def form_rows(kernel, scale, u, v, log_a, plan, columns):
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
 def multiply_sparse(plan, log_a, points, product):
     """product = plan @ points, leaving out entries below 1e-4 a_i/M, the others scaled up to the same sum."""
-    _wide()
+    wide()
     rows, width = plan.shape
     real = plan.dtype.type
     for i in range(rows):
         out, row = product[i], plan[i]
         out[:] = 0
-        mass = _exp2_double(np.float64(log_a[i]))
+        mass = exp2_double(np.float64(log_a[i]))
         least, kept = real(1e-4 * mass / width), 0.0
         for first in range(0, width, 64):
             piece = row[first : first + 64]
@@ -243,7 +167,7 @@ def multiply_sparse(plan, log_a, points, product):
 @numba.njit(cache=True, nogil=True, fastmath=_SUMS)
 def count_common(first, second, common):
     """common_ij = number of ones that bit rows i and j share; first (N, W) and second (W, M) of packed 64-bit words."""
-    _wide()
+    wide()
     words, width = second.shape
     total = np.empty(width, np.int64)
     for i in range(first.shape[0]):
@@ -282,7 +206,7 @@ def pack_ones(points, words, ones):
 @numba.njit(cache=True, nogil=True, fastmath=_SUMS)
 def count_mismatches(first, second, mismatches):
     """mismatches_ij = places where sequences differ; first (N, B, W), second (B, W, M): bit b of each symbol, packed over time."""
-    _wide()
+    wide()
     planes, words, width = second.shape
     total, different = np.empty(width, np.int64), np.empty(width, np.int64)
     for i in range(first.shape[0]):

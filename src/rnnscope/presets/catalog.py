@@ -23,7 +23,10 @@ _FRAMES = "rnnscope.presets.frames"
 _TEXT = "rnnscope.presets.text"
 _SINES = "rnnscope.presets.sinusoids"
 _COMPLEXITY = "rnnscope.presets.complexity"
+_LONG = "rnnscope.presets.long_range"
 _DETECTION = "rnnscope.presets.detection"
+_MODELS = "rnnscope.presets.reconstructions"
+_ESN = "rnnscope.presets.reservoirs"
 
 PRESETS: dict[str, Preset] = {
     "sunspots": Preset(
@@ -84,6 +87,39 @@ PRESETS: dict[str, Preset] = {
     "rossler": Preset(f"{_ODE}:rossler", "Rössler system: mildly chaotic", "A7"),
     "lorenz96": Preset(f"{_ODE}:lorenz96", "Lorenz-96 with 8 variables", "A7"),
     "mackey-glass": Preset(f"{_ODE}:mackey_glass", "Mackey-Glass delay equation, τ = 17", "A7"),
+    "lorenz-plrnn": Preset(
+        f"{_MODELS}:lorenz_plrnn", "Lorenz-63 learnt by a piecewise-linear network with generalised teacher forcing", "J"
+    ),
+    "lorenz-plrnn-quick": Preset(
+        f"{_MODELS}:lorenz_plrnn_quick", "Lorenz-63 by a piecewise-linear network: half a minute", "J"
+    ),
+    "lorenz-lstm": Preset(f"{_MODELS}:lorenz_lstm", "Lorenz-63 learnt by an LSTM with generalised teacher forcing", "J"),
+    "lorenz-lstm-quick": Preset(f"{_MODELS}:lorenz_lstm_quick", "Lorenz-63 by an LSTM: half a minute", "J"),
+    "rossler-plrnn": Preset(f"{_MODELS}:rossler_plrnn", "Rössler learnt by a piecewise-linear network", "J"),
+    "rossler-plrnn-quick": Preset(
+        f"{_MODELS}:rossler_plrnn_quick", "Rössler by a piecewise-linear network: half a minute", "J"
+    ),
+    "lorenz96-plrnn": Preset(
+        f"{_MODELS}:lorenz96_plrnn", "Lorenz-96 with 20 variables learnt by a piecewise-linear network", "J"
+    ),
+    "lorenz96-plrnn-quick": Preset(
+        f"{_MODELS}:lorenz96_plrnn_quick", "Lorenz-96 with 20 variables by a piecewise-linear network: half a minute", "J"
+    ),
+    "lorenz-esn": Preset(
+        f"{_ESN}:lorenz_esn", "Lorenz-63 by echo state networks of 500 and 1000 units, readouts by ridge", "J"
+    ),
+    "lorenz-esn-quick": Preset(f"{_ESN}:lorenz_esn_quick", "Lorenz-63 by an echo state network of 200 units, in seconds", "J"),
+    "lorenz-esn-long": Preset(
+        f"{_ESN}:lorenz_esn_long", "Lorenz-63, dt 0.01, 100,000 steps: does an echo state network generate the attractor?", "J"
+    ),
+    "mackey-glass-esn": Preset(f"{_ESN}:mackey_glass_esn", "Mackey-Glass, τ = 17, by an echo state network of 1000 units", "J"),
+    "mackey-glass-esn-quick": Preset(
+        f"{_ESN}:mackey_glass_esn_quick", "Mackey-Glass by an echo state network of 200 units, in seconds", "J"
+    ),
+    "laser-esn": Preset(
+        f"{_ESN}:laser_esn", "The Santa Fe laser by an echo state network (its file comes with the package reservoirpy)", "J"
+    ),
+    "laser-esn-quick": Preset(f"{_ESN}:laser_esn_quick", "The Santa Fe laser by an echo state network of 200 units", "J"),
     "hmm": Preset(
         f"{_HMM}:hmm",
         "Teach a network to emulate an HMM: a sticky chain, or your own --set task.transition_matrix=… task.emission_probs=…",
@@ -226,6 +262,20 @@ PRESETS: dict[str, Preset] = {
     "sine-in-context-quick": Preset(
         f"{_SINES}:in_context_quick", "A small LSTM learns a sine wave in its state, from fewer waves", "F2"
     ),
+    "adding": Preset(
+        f"{_LONG}:adding", "The adding problem over 100 steps: the sum of two marked numbers, an LSTM beside the constant", "J"
+    ),
+    "adding-quick": Preset(f"{_LONG}:adding_quick", "The adding problem over 30 steps in seconds", "J"),
+    "copy": Preset(f"{_LONG}:copy", "Five symbols to be said again after 50 blanks: an LSTM beside chance", "J"),
+    "copy-quick": Preset(f"{_LONG}:copy_quick", "Three symbols to be said again after 10 blanks, in seconds", "J"),
+    "memory-delay": Preset(
+        f"{_LONG}:memory_delay", "Delayed memory: the input of 20 steps ago at every step, an LSTM beside the constant", "J"
+    ),
+    "memory-delay-quick": Preset(f"{_LONG}:memory_delay_quick", "The input of 10 steps ago, in seconds", "J"),
+    "temporal-order": Preset(
+        f"{_LONG}:temporal_order", "In which order did two symbols come, 100 steps with distractors: an LSTM beside chance", "J"
+    ),
+    "temporal-order-quick": Preset(f"{_LONG}:temporal_order_quick", "The order of two symbols in 30 steps, in seconds", "J"),
     "characters": Preset(f"{_TEXT}:characters", "The string abcabc…: an Elman network of 16 units learns to continue it", "C1"),
     "characters-quick": Preset(f"{_TEXT}:characters_quick", "The string abcabc… in seconds", "C1"),
     "characters-abac": Preset(
@@ -304,4 +354,14 @@ PRESETS: dict[str, Preset] = {
     "trigger-action-easy-quick": Preset(
         f"{_PATTERNS}:trigger_action_easy_quick", "Trigger and action without decoys: one small bidirectional layer", "B3"
     ),
+}
+
+# builders return several experiments, which are carried out into one folder with one page
+STUDIES: dict[str, Preset] = {
+    "four-ways": Preset(
+        f"{_LONG}:four_ways",
+        "Gated cells, Hessian-free, echo state, good starts with momentum: four long-range tasks, one table",
+        "J",
+    ),
+    "four-ways-quick": Preset(f"{_LONG}:four_ways_quick", "The four ways of training on short tasks, in a minute", "J"),
 }

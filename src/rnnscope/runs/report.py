@@ -1,6 +1,7 @@
 """The report page: a function of the run folder alone. One file, readable on a phone, light and dark."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from rnnscope.core.errors import RnnscopeError
+from rnnscope.core.tables import Table
 from rnnscope.plotting import INK
 from rnnscope.runs.folder import RunFolder
 
@@ -26,35 +28,76 @@ def render_report(folder: RunFolder) -> Path:
         raise folder.damaged("metrics.json, summary.json or a figure", error) from None
 
 
-def _page(folder: RunFolder) -> str:
+def render_comparison(
+    folder: RunFolder,
+    title: str,
+    summary: str,
+    overview: list[Table],
+    runs: list[dict[str, str]],
+    details: Table,
+    figures: list[dict[str, Any]],
+    several_data: bool,
+) -> Path:
+    """Write comparison.html, the page of several runs side by side.
+
+    Args:
+        overview: tables of models by run. runs: name, text and link of each. details: every score of every run.
+        figures: name, caption, wide and svg (text) of each. several_data: whether the runs do not share their data.
+    """
+    page = (
+        _templates()
+        .get_template("comparison.html.j2")
+        .render(
+            title=title,
+            summary=summary,
+            overview=[marked(table.plain()) for table in overview],
+            runs=runs,
+            details={**details.plain(), "best": {}},
+            figures=[{**f, "svg": inline_svg(f["svg"], f"f{i}"), "interactive": ""} for i, f in enumerate(figures)],
+            several_data=several_data,
+            time=datetime.now().isoformat(timespec="seconds"),
+        )
+    )
+    return folder.write_text("comparison.html", page)
+
+
+def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["number"] = number
     environment.filters["spread"] = spread
     environment.filters["fact"] = fact
+    return environment
+
+
+def _page(folder: RunFolder) -> str:
     metrics, listed = folder.read_json("metrics.json"), folder.read_json("figures/figures.json")
     figures = [_figure(folder, figure, f"f{i}") for i, figure in enumerate(listed)]
-    return environment.get_template("report.html.j2").render(
-        summary=folder.read_json("summary.json"),
-        metrics=metrics,
-        tables=[marked(table) for table in metrics["tables"]],
-        figures=[f for f in figures if not f["section"]],
-        sections=[
-            {
-                **(found := folder.read_json(f"findings/{name}.json")),
-                "tables": [marked(table) for table in found["tables"]],
-                "name": name,
-                "about": found.get("about"),
-                "title": name.replace("_", " ").replace("-", " ").capitalize(),
-                "figures": [f for f in figures if f["section"] == name],
-            }
-            for name in metrics.get("analyses", [])
-        ],
-        config=folder.read_text("config.yaml"),
-        environment=folder.read_json("environment.json"),
-        status=folder.read_json("status.json"),
-        folder=folder.path.name,
+    return (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            summary=folder.read_json("summary.json"),
+            metrics=metrics,
+            tables=[marked(table) for table in metrics["tables"]],
+            figures=[f for f in figures if not f["section"]],
+            sections=[
+                {
+                    **(found := folder.read_json(f"findings/{name}.json")),
+                    "tables": [marked(table) for table in found["tables"]],
+                    "name": name,
+                    "about": found.get("about"),
+                    "title": name.replace("_", " ").replace("-", " ").capitalize(),
+                    "figures": [f for f in figures if f["section"] == name],
+                }
+                for name in metrics.get("analyses", [])
+            ],
+            config=folder.read_text("config.yaml"),
+            environment=folder.read_json("environment.json"),
+            status=folder.read_json("status.json"),
+            folder=folder.path.name,
+        )
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import SequenceModel, SupervisedData, TrainerSpec, TrainingData
 from rnnscope.core.random import Streams
+from rnnscope.core.system import only_system
 from rnnscope.training.gradient_run import GradientRun, GradientSettings
 
 
@@ -18,6 +19,8 @@ class BPTT(GradientSettings, TrainerSpec):
     Fields:
         epochs, batch_size: passes over the training windows, windows per step.
         optimizer: adam, adamw or sgd. learning_rate: at the start. momentum, nesterov: of sgd. betas: of adam(w).
+            momentum_schedule: of sgd: constant, or rising (to `momentum` as 1 - 1/(2(⌊t/250⌋ + 1)) over updates t, Sutskever et al.
+            2013). low_momentum: share of the training at its end in which a rising momentum is at most 0.9.
             weight_decay: L2 strength (decoupled for adamw).
         schedule: of the learning rate: constant, cosine (to `final_rate` times the start), hold (constant for
             half of the time, then cosine), exponential (to the same), step
@@ -28,15 +31,24 @@ class BPTT(GradientSettings, TrainerSpec):
         free_run: last steps of each window in which the network reads its own outputs; the loss is then that of a multi-step
             forecast. teacher_forcing: probability of reading the true value there all the same; it falls from 1 to this
             number over the share `sampling_ramp` of the training (scheduled sampling).
+        forcing: α, how much of each next input is true: the network reads α x + (1 - α) times the input that its own output makes
+            (generalised teacher forcing, Hess et al. 2023); 1: the true one alone. On chaotic systems .05 to .3 keeps gradients
+            in bounds over long windows; with count=all. forcing_interval: read the true input alone at every so-many-th step
+            (0: at the first alone); with forcing=0 that is sparse forcing, or multiple shooting from what was observed.
+            forcing_schedule: constant, or from `forcing_start` to `forcing` over the training: linear, cosine.
         input_noise: sd of Gaussian noise added to the inputs (these are scaled to sd 1).
         carry_state: truncated back-propagation along the series: `batch_size` contiguous stretches in parallel, chunks of
             `truncation` steps, the state carried and detached.
-        epoch_steps: with carry_state, optimiser steps per epoch; the next epoch goes on where it ended, from the initial state, and
-            around. 0: one pass. So training takes the same time for short and long texts, and progress shows.
+        epoch_steps: optimiser steps per epoch; 0: one pass. Windows are drawn anew each epoch; with carry_state, the next epoch goes
+            on where it ended, from the initial state, and around. So training takes the same time for short and long series, and
+            progress shows.
         readout_start: `ridge` solves the linear readout by ridge regression (strength `readout_ridge`) before the first step.
         freeze_recurrent: train the readout only.
         patience: epochs without a better validation loss before stopping; 0: never. restore_best: end with the weights of the
             best validation loss (a copy kept aside), where there is a validation part.
+        choose_by: what best means: `loss`, or `reconstruction`: every `choose_every` epochs the network runs freely, and is compared
+            with the validation (else the training) part, D_stsp + D_H of `rs.reconstruction_scores`. For models of dynamical
+            systems, whose free runs a one-step loss does not tell.
         watch_test: also record the loss of the test part each epoch. It is never used to choose anything.
         checkpoint_every: epochs between checkpoints; checkpoint_seconds: or this long.
     """
@@ -48,10 +60,17 @@ class BPTT(GradientSettings, TrainerSpec):
                 "a task of inputs and targets, or another trainer",
                 "set trainer.kind=transport for sequence sets",
             )
+        if self.momentum_schedule != "constant" and self.optimizer != "sgd":
+            raise ConfigError(
+                f"trainer.momentum_schedule is set, but trainer.optimizer is {self.optimizer}, which has no momentum to raise",
+                "sgd",
+                "set trainer.optimizer=sgd",
+            )
         if self.free_run and data.feedback is None:
             raise ConfigError(
                 "trainer.free_run is set, but this task has no closed loop", "a forecasting task", "set trainer.free_run=0"
             )
+        self._check_forcing(model, data)
         if self.count == "all" and not self.carry_state and _asks_once(data):
             raise ConfigError(
                 "trainer.count is all, but this task asks for one answer per sequence, at its end",
@@ -65,6 +84,27 @@ class BPTT(GradientSettings, TrainerSpec):
                 "set trainer.carry_state=false",
             )
         return GradientRun(self, model, data, streams)
+
+    def _check_forcing(self, model: SequenceModel, data: SupervisedData) -> None:
+        forced = self.forcing < 1 or (self.forcing_schedule != "constant" and self.forcing_start < 1)
+        if forced and data.feedback is None:
+            raise ConfigError(
+                f"trainer.forcing is {self.forcing:g}, but this task has no closed loop",
+                "a forecasting task, in which outputs can become inputs",
+                "set trainer.forcing=1",
+            )
+        if forced and self.free_run:
+            raise ConfigError(
+                f"trainer.forcing is {self.forcing:g} and trainer.free_run is {self.free_run}",
+                "one of the two ways to let the network read its own outputs",
+                "set trainer.free_run=0, or trainer.forcing=1",
+            )
+        if self.choose_by == "reconstruction" and data.free_runs(only_system(model)) is None:
+            raise ConfigError(
+                "trainer.choose_by is reconstruction, but this task has no free run that could be compared with a recording",
+                "at least 200 recorded values that vary, none missing, in an honest split",
+                "set trainer.choose_by=loss",
+            )
 
 
 def _asks_once(data: SupervisedData) -> bool:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from rnnscope.core.errors import ConfigError, TrainingError
+from rnnscope.core.forcing import forced_rollout, forcing_weights
 from rnnscope.core.interfaces import (
     Batch,
-    BatchSource,
     Checkpoint,
     Record,
     SequenceModel,
@@ -23,12 +23,24 @@ from rnnscope.core.interfaces import (
 from rnnscope.core.random import Streams, numpy_state, set_numpy_state
 from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Probability, Spec
 from rnnscope.core.system import DynamicalSystem, LinearReadout, rollout
+from rnnscope.training.free_run_distance import free_run_distance
+from rnnscope.training.looking import add_counts, counted_rates, look_at
 from rnnscope.training.passes import free_running_outputs, solve_readout
-from rnnscope.training.rates import Schedule, epoch_chunks, learning_rate, stretches
+from rnnscope.training.rates import (
+    ForcingSchedule,
+    MomentumSchedule,
+    Schedule,
+    epoch_chunks,
+    forcing_strength,
+    learning_rate,
+    rising_momentum,
+    stretches,
+)
 from rnnscope.training.saving import below, copied, optimizer_tensors, plain_values, restore_optimizer, restore_values
 
 EVALUATION_BATCH = 1024
 EXPLODED = 1e8
+FREE_RUN = ("free_run", "free_run_d_stsp", "free_run_d_h")
 
 
 class GradientSettings(Spec):
@@ -40,6 +52,8 @@ class GradientSettings(Spec):
     learning_rate: PositiveFloat = 1e-3
     momentum: NonNegativeFloat = 0.9
     nesterov: bool = True
+    momentum_schedule: MomentumSchedule = "constant"
+    low_momentum: Probability = 0.0
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
     schedule: Schedule = "constant"
@@ -51,6 +65,10 @@ class GradientSettings(Spec):
     free_run: NonNegative = 0
     teacher_forcing: Probability = 0.0
     sampling_ramp: Probability = 0.0
+    forcing: Probability = 1.0
+    forcing_interval: NonNegative = 0
+    forcing_schedule: ForcingSchedule = "constant"
+    forcing_start: Probability = 1.0
     input_noise: NonNegativeFloat = 0.0
     carry_state: bool = False
     truncation: Positive = 100
@@ -59,6 +77,8 @@ class GradientSettings(Spec):
     readout_ridge: NonNegativeFloat = 1e-6
     freeze_recurrent: bool = False
     patience: NonNegative = 0
+    choose_by: Literal["loss", "reconstruction"] = "loss"
+    choose_every: Positive = 1
     restore_best: bool = True
     watch_test: bool = True
     checkpoint_every: Positive = 50
@@ -79,11 +99,12 @@ class GradientRun(TrainingRun):
         self.device = next(model.parameters()).device
         self.order = streams.at("order").numpy()
         self.noise = streams.at("noise").torch(self.device)
-        self.epoch, self.seconds, self.stale, self.halvings = 0, 0.0, 0, 0
+        self.epoch, self.updates, self.seconds, self.stale, self.halvings = 0, 0, 0.0, 0, 0
         self.best_score, self.best_epoch, self.last_loss = math.inf, 0, math.inf
         self.best: dict[str, Tensor] | None = None
         self.stopped = "completed"
         self.train, self.validation, self.monitor = data.train, data.validation, data.monitor
+        self.feedback = data.feedback
         if settings.freeze_recurrent:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(any(part in ("head", "taps") for part in name.split(".")))  # also within a wrapper
@@ -113,10 +134,12 @@ class GradientRun(TrainingRun):
             self._check_finite(values)
             self.model.eval()
             if self.validation is not None:
-                values |= self._look_at(self.validation, "validation")
+                values |= look_at(self.model, self.data, self.validation, "validation", EVALUATION_BATCH)
             if self.monitor is not None and self.settings.watch_test:
-                values |= self._look_at(self.monitor, "test")
+                values |= look_at(self.model, self.data, self.monitor, "test", EVALUATION_BATCH)
             self.epoch += 1
+            if self.settings.choose_by == "reconstruction":
+                values |= self._free_run()
             self._choose(values)
             self.seconds += time.perf_counter() - started
             yield Record(self.epoch, {**values, "seconds": self.seconds})
@@ -125,7 +148,7 @@ class GradientRun(TrainingRun):
 
     def _window_epoch(self) -> dict[str, float]:
         size = self.settings.batch_size
-        order = self.order.permutation(np.arange(len(self.train), dtype=np.int32))
+        order = self._drawn()
         starts = range(0, len(order), size)
         total = torch.zeros((), device=self.device)
         norm = torch.zeros((), device=self.device)
@@ -133,12 +156,20 @@ class GradientRun(TrainingRun):
         for step, start in enumerate(starts):
             chosen = order[start : start + size]
             batch = self.train.gather(chosen)
-            loss = self._window_loss(batch, tallies)
-            norm += self._update(loss, (self.epoch + step / len(starts)) / self.total_epochs)
+            progress = (self.epoch + step / len(starts)) / self.total_epochs
+            loss = self._window_loss(batch, tallies, progress)
+            norm += self._update(loss, progress)
             total += loss.detach() * len(chosen)
-        return self._values(total / len(order), norm / len(starts)) | self._rates(tallies, "train")
+        return self._values(total / len(order), norm / len(starts)) | counted_rates(self.data, tallies, "train")
 
-    def _window_loss(self, batch: Batch, tallies: list[Tensor]) -> Tensor:
+    def _drawn(self) -> np.ndarray:
+        """Numbers of an epoch's windows in order: each once, or as many batches as `epoch_steps` asks for."""
+        windows = np.arange(len(self.train), dtype=np.int32)
+        wanted = self.settings.epoch_steps * self.settings.batch_size
+        passes = [self.order.permutation(windows) for _ in range(max(1, -(-wanted // len(windows))))]
+        return np.concatenate(passes)[: wanted or None]
+
+    def _window_loss(self, batch: Batch, tallies: list[Tensor], progress: float) -> Tensor:
         s = self.settings
         inputs = self._noisy(batch.inputs)
         kept = 1 if s.count == "last" else max(1, inputs.shape[1] - s.burn_in)
@@ -146,10 +177,12 @@ class GradientRun(TrainingRun):
             outputs = free_running_outputs(
                 self._system(), inputs, self.data.feedback, s.free_run, self._teacher_probability(), self.noise
             )
+        elif self._is_forced():
+            outputs, _ = self._forced(self._system(), inputs, None, progress)
         else:
             outputs = self.model(inputs, batch.lengths, rng=self.noise, last=kept)
         outputs, targets = outputs[:, -kept:], batch.targets[:, -kept:]
-        self._count(outputs.detach(), targets, tallies)
+        add_counts(self.data, outputs.detach(), targets, tallies)
         return self.data.loss(outputs, targets)
 
     def _stream_epoch(self) -> dict[str, float]:
@@ -168,20 +201,40 @@ class GradientRun(TrainingRun):
             inputs, targets = pieces[number]
             if state is None or piece.start == 0:
                 state = system.initial_state(len(inputs))
-            run = rollout(system, self._noisy(self.data.encode(inputs[:, piece])), state, keep_states=False, rng=self.noise)
-            outputs, state = run.outputs, run.final_state.detach()
+            progress = (self.epoch + steps / len(order)) / self.total_epochs
+            outputs, state = self._passed(system, self._noisy(self.data.encode(inputs[:, piece])), state, progress)
+            state = state.detach()
             first = max(0, s.burn_in - piece.start)
             wanted = targets[:, piece][:, first:]
             if not wanted.numel():
                 continue
             loss = self.data.loss(outputs[:, first:], wanted)
-            self._count(outputs[:, first:].detach(), wanted, tallies)
-            norm += self._update(loss, (self.epoch + steps / len(order)) / self.total_epochs)
+            add_counts(self.data, outputs[:, first:].detach(), wanted, tallies)
+            norm += self._update(loss, progress)
             steps += 1
             weight = wanted.shape[0] * wanted.shape[1]
             total += loss.detach() * weight
             counted += weight
-        return self._values(total / max(1, counted), norm / max(1, steps)) | self._rates(tallies, "train")
+        return self._values(total / max(1, counted), norm / max(1, steps)) | counted_rates(self.data, tallies, "train")
+
+    def _passed(self, system: DynamicalSystem, inputs: Tensor, state: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        """Outputs along a piece of a stream, and the state after it."""
+        if self._is_forced():
+            return self._forced(system, inputs, state, progress)
+        run = rollout(system, inputs, state, keep_states=False, rng=self.noise)
+        return run.outputs, run.final_state
+
+    def _is_forced(self) -> bool:
+        s = self.settings
+        return s.forcing < 1 or (s.forcing_schedule != "constant" and s.forcing_start < 1)
+
+    def _forced(self, system: DynamicalSystem, inputs: Tensor, state: Tensor | None, progress: float) -> tuple[Tensor, Tensor]:
+        """A pass in which the network reads a mixture of true inputs and its own."""
+        s = self.settings
+        assert self.feedback is not None
+        strength = forcing_strength(s.forcing_schedule, s.forcing_start, s.forcing, progress)
+        weights = forcing_weights(inputs.shape[1], strength, s.forcing_interval)
+        return forced_rollout(system, inputs, weights, self.feedback, state)
 
     def _update(self, loss: Tensor, progress: float) -> Tensor:
         """One optimiser step; returns the gradient norm before clipping."""
@@ -189,6 +242,9 @@ class GradientRun(TrainingRun):
         rate = learning_rate(s.schedule, s.learning_rate, s.final_rate, s.warmup, progress, self.halvings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+            if s.momentum_schedule == "rising":
+                group["momentum"] = rising_momentum(self.updates, s.momentum, progress >= 1 - s.low_momentum)
+        self.updates += 1
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.trained, s.clip_norm if s.clip_norm else math.inf)
@@ -234,29 +290,11 @@ class GradientRun(TrainingRun):
 
     # looking and choosing
 
-    @torch.no_grad()
-    def _look_at(self, source: BatchSource, part: str) -> dict[str, float]:
-        """Mean loss, and rates where the data have them, on a part."""
-        total, counted = 0.0, 0
-        tallies: list[Tensor] = []
-        for batch in source.batches(EVALUATION_BATCH):
-            targets = batch.targets[:, -batch.counted :]
-            weight = int(torch.isfinite(targets).sum())  # targets that were not measured are NaN
-            if weight:
-                outputs = self.model(batch.inputs, batch.lengths, last=batch.counted)
-                total += float(self.data.loss(outputs, targets)) * weight
-                counted += weight
-                self._count(outputs, targets, tallies)
-        return {f"{part}_loss": total / max(1, counted)} | self._rates(tallies, part)
-
-    def _count(self, outputs: Tensor, targets: Tensor, tallies: list[Tensor]) -> None:
-        """Keep the running sum of the data's counts, where they have any, in a list that holds it alone."""
-        tally = self.data.tally(outputs, targets)
-        if tally is not None:
-            tallies[:] = [tally if not tallies else tallies[0] + tally]
-
-    def _rates(self, tallies: list[Tensor], part: str) -> dict[str, float]:
-        return {f"{part}_{name}": rate for total in tallies for name, rate in self.data.rates(total).items()}
+    def _free_run(self) -> dict[str, float]:
+        """How far free runs are from what was recorded, each so many epochs and at the end; NaN in between."""
+        if self.epoch % self.settings.choose_every and self.epoch < self.total_epochs:
+            return dict.fromkeys(FREE_RUN, math.nan)
+        return free_run_distance(self._system(), self.data)
 
     def _values(self, loss: Tensor, norm: Tensor) -> dict[str, float]:
         self.last_loss = float(loss)
@@ -280,11 +318,11 @@ class GradientRun(TrainingRun):
         )
 
     def _choose(self, values: dict[str, float]) -> None:
-        """Keep a copy of the best weights; stop when the validation loss has not improved for `patience` epochs."""
+        """Keep a copy of the best weights; stop when they have not become better for `patience` epochs."""
         s = self.settings
-        if "validation_loss" not in values:
+        score = values.get("validation_loss" if s.choose_by == "loss" else "free_run", math.nan)
+        if math.isnan(score):
             return
-        score = values["validation_loss"]
         if score < self.best_score:
             self.best_score, self.best_epoch, self.stale = score, self.epoch, 0
             if s.restore_best:
@@ -294,7 +332,7 @@ class GradientRun(TrainingRun):
             if s.schedule == "plateau" and self.stale % max(1, s.patience // 2 or 10) == 0:
                 self.halvings += 1
             if s.patience and self.stale >= s.patience:
-                self.stopped = f"early stopping: no better validation loss for {s.patience} epochs"
+                self.stopped = f"early stopping: no better {self._criterion()} for {s.patience} epochs"
 
     def finish(self) -> TrainingOutcome:
         if self.best is not None:
@@ -304,8 +342,14 @@ class GradientRun(TrainingRun):
         self.model.eval()
         if math.isfinite(self.best_score):
             epoch = self.best_epoch if self.best is not None else self.epoch
-            return TrainingOutcome(self.stopped, epoch, self.best_score, "validation loss", self.seconds)
+            return TrainingOutcome(self.stopped, epoch, self.best_score, self._criterion(), self.seconds)
         return TrainingOutcome(self.stopped, self.epoch, self.last_loss, "training loss", self.seconds)
+
+    def _criterion(self) -> str:
+        """What the weights are chosen by."""
+        if self.settings.choose_by == "loss":
+            return "validation loss"
+        return f"distance of free runs (D_stsp + D_H, {'validation' if self.validation is not None else 'training'} part)"
 
     # saving and resuming
 
@@ -327,4 +371,4 @@ class GradientRun(TrainingRun):
         set_numpy_state(self.order, values["order"])
 
 
-_CARRIED = ("epoch", "seconds", "stale", "halvings", "best_score", "best_epoch", "last_loss", "stopped")
+_CARRIED = ("epoch", "updates", "seconds", "stale", "halvings", "best_score", "best_epoch", "last_loss", "stopped")

@@ -1,10 +1,29 @@
-"""Learning-rate schedules and the cutting of streams."""
+"""Schedules of the learning rate, of momentum and of forcing, and the cutting of streams."""
 
 import math
 from collections.abc import Iterator
 from typing import Literal
 
 Schedule = Literal["constant", "cosine", "hold", "exponential", "step", "plateau"]
+
+ForcingSchedule = Literal["constant", "linear", "cosine"]
+MomentumSchedule = Literal["constant", "rising"]
+LOW = 0.9  # momentum at the end, Sutskever et al. 2013
+
+
+def rising_momentum(update: int, largest: float, ending: bool) -> float:
+    """μ_t = min(1 - 2^(-1 - log2(⌊t/250⌋ + 1)), μ_max), and at most 0.9 at the end (Sutskever et al. 2013, equation 5).
+
+    Args:
+        update: t, counted from 0. largest: μ_max, e.g. 0.99 or 0.995. ending: whether the training is about to end, when less
+            momentum lets the weights settle.
+
+    Example:
+        >>> [rising_momentum(t, 0.99, False) for t in (0, 250, 1000, 100_000)], rising_momentum(100_000, 0.99, True)
+        ([0.5, 0.75, 0.9, 0.99], 0.9)
+    """
+    risen = min(1 - 0.5 / (update // 250 + 1), largest)
+    return min(risen, LOW) if ending else risen
 
 
 def learning_rate(schedule: Schedule, start: float, final: float, warmup: float, progress: float, halvings: int) -> float:
@@ -27,6 +46,19 @@ def learning_rate(schedule: Schedule, start: float, final: float, warmup: float,
     elif schedule == "plateau":
         factor *= 0.5**halvings
     return start * factor
+
+
+def forcing_strength(schedule: ForcingSchedule, start: float, final: float, progress: float) -> float:
+    """The weight of true inputs at a progress in [0, 1]: constant at `final`, or from `start` to it in a line or half a cosine.
+
+    Example:
+        >>> [round(forcing_strength(kind, 1.0, 0.2, 0.5), 3) for kind in ("constant", "linear", "cosine")]
+        [0.2, 0.6, 0.6]
+    """
+    if schedule == "constant":
+        return final
+    left = 1 - progress if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return final + (start - final) * left
 
 
 def stretches(length: int, batch_size: int, truncation: int) -> tuple[int, int]:
