@@ -267,16 +267,17 @@ def write_comparison(
     Args:
         entries: of a batch, in whose folder this is (see `StudyRun.entries`): then the page links the reports of the runs.
     """
+    frame, overview = comparison_frame(runs), overview_tables(runs)
+    canvas = overview_figure(runs) if overview and entries else comparison_figure(frame)
+    svg = render(canvas, "svg")
+    lines = [_line(one) for one in entries or []] or [{"name": r.path.name, "text": r.verdict, "link": ""} for r in runs]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFolderError(
             f"'{out}' cannot be written: {error.strerror}", "a folder you may write to", "give another one with --out"
         ) from None
-    frame, folder = comparison_frame(runs), RunFolder(out)
-    overview = overview_tables(runs)
-    canvas = overview_figure(runs) if overview and entries else comparison_figure(frame)
-    svg = render(canvas, "svg")
+    folder = RunFolder(out)
     folder.write_text("comparison.csv", frame.to_csv(index=False))
     folder.write_bytes("comparison.png", render(canvas, "png"))
     folder.write_bytes("comparison.svg", svg)
@@ -286,7 +287,6 @@ def write_comparison(
         else "Models (points) and baselines (lines)."
     )
     figure = {"name": "comparison", "caption": caption, "wide": True, "svg": svg.decode()}
-    lines = [_line(one) for one in entries or []] or [{"name": r.path.name, "text": r.verdict, "link": ""} for r in runs]
     several = bool(frame["data"].nunique() > 1)
     render_comparison(folder, title, summary, overview, lines, _details(frame), [figure], several)
     return frame

@@ -7,14 +7,14 @@ over `walk` to show progress.
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from rnnscope.core.errors import ConfigError, Interrupted, RnnscopeError, RunFolderError, unknown_name
+from rnnscope.core.errors import ConfigError, Interrupted, RnnscopeError, RunFolderError, TrainingError, unknown_name
 from rnnscope.core.interfaces import (
     AnalysisSpec,
     Checkpoint,
@@ -113,7 +113,7 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
         experiment.evaluation.check(data)
         writers.save_data(folder, data, experiment.keep_data)
 
-        models, histories = yield from train_models(experiment, folder, data, streams, stop)
+        models, histories, failures = yield from train_models(experiment, folder, data, streams, stop)
         writers.save_models(folder, models)
         writers.save_development(folder, histories)
         writers.save_history(folder, histories)
@@ -125,7 +125,7 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
             results[name] = [
                 experiment.evaluation.score(m, data, streams.at("evaluation", name, i)) for i, m in enumerate(repeats)
             ]
-        evaluation = experiment.evaluation.conclude(data, references, results, histories)
+        evaluation = with_failures(experiment.evaluation.conclude(data, references, results, histories), failures)
         writers.save_evaluation(folder, evaluation, list(experiment.analyses), experiment.keep_data)
 
         yield Stage("drawing figures")
@@ -155,21 +155,40 @@ def walk(experiment: Experiment, folder: RunFolder, stop: Callable[[], bool] = l
 
 def train_models(
     experiment: Experiment, folder: RunFolder, data: TrainingData, streams: Streams, stop: Callable[[], bool]
-) -> Generator[Event, None, tuple[dict[str, list[SequenceModel]], dict[str, list[History]]]]:
-    """Build and train every repeat of every model. Returns the models, on the CPU, and their histories."""
+) -> Generator[Event, None, tuple[dict[str, list[SequenceModel]], dict[str, list[History]], dict[str, str]]]:
+    """Build and train every repeat of every model.
+
+    Returns:
+        The models, on the CPU, their histories, and what could not be trained: label -> why. That is told, and the others go on:
+        only where nothing at all could be trained, its error ends the run.
+    """
     models: dict[str, list[SequenceModel]] = {}
     histories: dict[str, list[History]] = {}
+    failures: dict[str, TrainingError] = {}
     on_device = data.to(torch.device(experiment.device))
     for name, spec in experiment.models.items():
-        models[name], histories[name] = [], []
         for repeat in range(experiment.num_seeds):
             model = spec.build(data.signature, streams.at("init", name, repeat).torch()).to(experiment.device)
             trainer = experiment.trainer_of(name).start(model, on_device, streams.at("training", name, repeat))
             label = name if experiment.num_seeds == 1 else f"{name} {repeat + 1}/{experiment.num_seeds}"
             yield Stage(f"training {label}", trainer.total_epochs)
-            histories[name].append((yield from train(trainer, experiment, folder, name, repeat, stop)))
-            models[name].append(model.to("cpu"))
-    return models, histories
+            try:
+                history = yield from train(trainer, experiment, folder, name, repeat, stop)
+            except TrainingError as error:
+                folder.log(f"{label} failed: {error}")
+                failures[label] = error
+                continue
+            histories.setdefault(name, []).append(history)
+            models.setdefault(name, []).append(model.to("cpu"))
+    if not models:
+        raise next(iter(failures.values()))
+    return models, histories, {label: error.found for label, error in failures.items()}
+
+
+def with_failures(evaluation: Evaluation, failures: dict[str, str]) -> Evaluation:
+    """The evaluation with a note on each model that could not be trained."""
+    told = tuple(f"{label} could not be trained: {why}." for label, why in failures.items())
+    return replace(evaluation, metrics={**evaluation.metrics, "failures": failures}, notes=(*evaluation.notes, *told))
 
 
 def analyse(

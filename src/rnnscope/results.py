@@ -138,10 +138,14 @@ class Run:
         name = name or self.best_model()
         if name not in self.experiment.models:
             raise unknown_name("model", name, self.experiment.models)
+        failed = [why for label, why in self.metrics.get("failures", {}).items() if label.split(" ")[0] == name]
+        if name not in self.metrics["models"] and failed:
+            raise ConfigError(f"'{name}' could not be trained: {failed[0]}", "a trained model", "train it with other settings")
         if repeat is None:
             repeat = int(self.metrics["models"][name].get("training", {}).get("best_repeat", 0))
-        if not 0 <= repeat < self.experiment.num_seeds:
-            raise ConfigError(f"repeat {repeat}", f"0 to {self.experiment.num_seeds - 1}", "repeats count from 0")
+        kept = self.experiment.num_seeds - len(failed)
+        if not 0 <= repeat < kept:
+            raise ConfigError(f"repeat {repeat}", f"0 to {kept - 1}", "repeats count from 0")
         tensors = self.folder.read_tensors("model.safetensors")
         prefix = f"{name}/{repeat}/"
         weights = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

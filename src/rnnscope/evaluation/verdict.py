@@ -85,13 +85,14 @@ def _compare(own: float, theirs: float, name: str, trivial: bool, p: float | Non
         return f"is not clearly different from {label(name)} ({theirs:.4g}{'' if p is None else f', p = {p:.2f}'})"
     if ratio < 1:
         return f"beats {'every trivial baseline, the best being ' if trivial else ''}{label(name)} ({theirs:.4g}), by {_factor(theirs, own)}"
-    return f"loses to {label(name)} ({theirs:.4g}), by {_factor(own, theirs)}"
+    exact = " (the system is linear: that baseline is exact but for rounding)" if theirs < 1e-8 and own > 1e4 * theirs else ""
+    return f"loses to {label(name)} ({theirs:.4g}), by {_factor(own, theirs)}{exact}"
 
 
 def _factor(larger: float, smaller: float) -> str:
     ratio = larger / max(smaller, 1e-300)
     if ratio > 1e4:
-        return f"{ratio:.0e}x" + (" (the system is linear: that baseline is exact but for rounding)" if smaller < 1e-8 else "")
+        return f"{ratio:.0e}x" if ratio >= 1e7 else f"{float(f'{ratio:.1g}'):,.0f}x"
     if ratio >= 100:
         return f"{ratio:.0f}x"
     return f"{ratio:.1f}x" if ratio >= 1.5 else f"{100 * (ratio - 1):.1f} %"

@@ -120,6 +120,7 @@ def forced_forward(
     one = inputs.dtype.type(1)
     state = np.zeros(size, decay.dtype)
     for b in range(inputs.shape[0]):
+        state[:] = 0  # also what only fills the last four rows: it would carry a NaN from one sequence to the next
         for m in range(seen):
             state[m] = start[b, m]
         for t in range(inputs.shape[1]):

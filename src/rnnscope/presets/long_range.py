@@ -1,5 +1,6 @@
 """Long-range tasks: adding, copying, temporal order, delayed memory; and four ways of training on them side by side."""
 
+import math
 from dataclasses import dataclass
 
 from rnnscope.analysis.evidence import Evidence
@@ -151,7 +152,8 @@ def _side_by_side(name: str, base: Experiment, lag: int, sizes: Sizes) -> Experi
     models: dict[str, ModelSpec] = {
         "lstm": LSTM(hidden_size=sizes.units, num_layers=1, chrono=lag),
         "gru": GRU(hidden_size=sizes.units, num_layers=1, chrono=lag),
-        "hessian_free": tanh,
+        # sparse, and inputs of standard deviation 1 (Martens & Sutskever 2011)
+        "hessian_free": tanh.but(recurrent_init="sparse", recurrent_scale=1.1, input_scale=math.sqrt(3 * sizes.units)),
         # memory rests on a spectral radius near 1 and weak inputs
         "echo_state": EchoState(units=sizes.reservoir, spectral_radius=0.99, input_scale=0.1, bias_scale=0.1),
         "orthogonal": tanh,
@@ -159,7 +161,7 @@ def _side_by_side(name: str, base: Experiment, lag: int, sizes: Sizes) -> Experi
         "irnn": Elman(hidden_size=sizes.units, num_layers=1, nonlinearity="relu", recurrent_init="identity", bias_scale=0.0),
     }
     trainers: dict[str, TrainerSpec] = {
-        "hessian_free": HessianFree(outer_steps=sizes.outer_steps),
+        "hessian_free": HessianFree(outer_steps=sizes.outer_steps, enough=0.005),
         "echo_state": Ridge(strengths=(1e-8, 1e-6, 1e-4, 1e-2), carry_state=False),
         "orthogonal": momentum,
         "esn_like": momentum,

@@ -135,6 +135,8 @@ def number(value: float | str | None) -> str:
         return f"{value:.2e}"
     if abs(value) < 1e-3:
         return f"{value:.3g}"
+    if 0.999995 < value < 1:
+        return f"1 - {1 - value:.1e}"
     return f"{value:.4g}" if abs(value) < 0.99 or abs(value) >= 1 else f"{value:.5f}"
 
 
