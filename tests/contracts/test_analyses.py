@@ -101,7 +101,7 @@ def trained(kind: str, folder: Path) -> tuple[Trained, TrainingData]:
         while True:
             next(walk)
     except StopIteration as ended:
-        models, histories = ended.value
+        models, histories, _ = ended.value
     name = next(iter(models))
     return as_trained(name, 0, models[name][0].eval(), histories[name][0]), data
 
