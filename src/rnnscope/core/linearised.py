@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rnnscope.core.padding import last_steps
+from rnnscope.core.padding import kept_steps
 from rnnscope.core.system import DynamicalSystem, SequenceModel, rollout
 
 
@@ -120,8 +120,7 @@ def outputs_and_states(
         return model(inputs, lengths, last=last), None
     states = rollout(model, inputs, fused=False).states
     assert states is not None
-    kept = states[:, -last:] if lengths is None else last_steps(states, lengths, last)
-    return model.readout(kept), states
+    return model.readout(kept_steps(states, lengths, last)), states
 
 
 @contextmanager

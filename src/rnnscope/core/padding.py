@@ -28,6 +28,13 @@ def last_steps(values: Float[Tensor, "B T F"], lengths: Int[Tensor, " B"], count
     return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[-1]))
 
 
+def kept_steps(values: Float[Tensor, "B T F"], lengths: Int[Tensor, " B"] | None, last: int | None) -> Float[Tensor, "B K F"]:
+    """What `SequenceModel.forward` reads out: all steps, or each row's `last` ones, real ones where lengths differ."""
+    if last is None:
+        return values
+    return values[:, -last:] if lengths is None else last_steps(values, lengths, last)
+
+
 def reversed_steps(values: Float[Tensor, "B T F"], lengths: Int[Tensor, " B"] | None) -> Float[Tensor, "B T F"]:
     """Every row in the reverse order of time, within its own length; what lies behind it stays. Its own inverse.
 

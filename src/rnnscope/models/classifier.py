@@ -19,7 +19,7 @@ from torch.nn.functional import max_pool1d
 
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import ModelSpec, Signature
-from rnnscope.core.padding import last_steps, real_steps, reversed_steps
+from rnnscope.core.padding import kept_steps, real_steps, reversed_steps
 from rnnscope.core.spec import Fraction, NonNegative, Positive
 from rnnscope.core.system import DynamicalSystem, SequenceModel
 from rnnscope.models.cells import GATES, CellKind, layer_weights, make_layer
@@ -182,7 +182,7 @@ class SequenceClassifier(SequenceModel):
     def _pool(self, how: Pooling, states: Tensor, lengths: Tensor | None, real: Tensor | None) -> Tensor:
         """One vector per sequence."""
         if how in ("last", "end"):
-            final = states[:, -1] if lengths is None else last_steps(states, lengths, 1)[:, 0]
+            final = kept_steps(states, lengths, 1)[:, 0]
             if how == "end" or not self.bidirectional:
                 return final
             return torch.cat([final[:, : self.hidden_size], states[:, 0, self.hidden_size :]], -1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import ModelSpec, Signature
-from rnnscope.core.padding import last_steps, reversed_steps
+from rnnscope.core.padding import kept_steps, reversed_steps
 from rnnscope.core.spec import Positive, Spec
 from rnnscope.core.system import DynamicalSystem, SequenceModel
 from rnnscope.models.cells import CellKind, make_layer
@@ -155,8 +155,8 @@ class LayeredNetwork(SequenceModel):
             below = states if back is None else torch.cat([states, back], -1)
         if self.spec.last_step:
             below = _at_the_end(below, lengths, 0 if back is None else back.shape[-1])
-        elif last is not None:
-            below = below[:, -last:] if lengths is None else last_steps(below, lengths, last)
+        else:
+            below = kept_steps(below, lengths, last)
         return self.head(below)
 
     def systems(self) -> dict[str, DynamicalSystem]:
@@ -226,7 +226,7 @@ class LayeredNetwork(SequenceModel):
 
 def _at_the_end(states: Tensor, lengths: Tensor | None, backward: int) -> Tensor:
     """Each direction's final state, (B, 1, W): the last `backward` features end at the first step."""
-    final = states[:, -1:] if lengths is None else last_steps(states, lengths, 1)
+    final = kept_steps(states, lengths, 1)
     if not backward:
         return final
     return torch.cat([final[..., :-backward], states[:, :1, -backward:]], -1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.linear_logits import LinearLogits
-from rnnscope.core.padding import last_steps
+from rnnscope.core.padding import kept_steps
 from rnnscope.core.spec import NonNegativeFloat
 from rnnscope.core.system import DynamicalSystem, SequenceModel
 from rnnscope.models.initialisation import fill_uniform
@@ -34,8 +34,7 @@ class LogisticModel(SequenceModel, LinearLogits):
         rng: torch.Generator | None = None,
         last: int | None = None,
     ) -> Tensor:
-        if last is not None:
-            inputs = inputs[:, -last:] if lengths is None else last_steps(inputs, lengths, last)
+        inputs = kept_steps(inputs, lengths, last)
         return torch.nn.functional.pad(torch.nn.functional.linear(inputs, self.weight, self.bias), (1, 0))
 
     def systems(self) -> dict[str, DynamicalSystem]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import ModelSpec, Signature
-from rnnscope.core.padding import last_steps
+from rnnscope.core.padding import kept_steps
 from rnnscope.core.spec import Positive, PositiveFloat
 from rnnscope.core.system import DynamicalSystem, SequenceModel
 from rnnscope.core.task_family import AdaptsByGradient
@@ -39,8 +39,7 @@ class MLPModel(SequenceModel, AdaptsByGradient):
         rng: torch.Generator | None = None,
         last: int | None = None,
     ) -> Tensor:
-        if last is not None:
-            inputs = inputs[:, -last:] if lengths is None else last_steps(inputs, lengths, last)
+        inputs = kept_steps(inputs, lengths, last)
         values = inputs[..., : self.reads]
         for index, layer in enumerate(self.layers):
             values = layer(values if index == 0 else torch.relu(values))

@@ -20,7 +20,7 @@ from rnnscope.core.errors import ConfigError
 from rnnscope.core.forcing import FusedForcing
 from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
-from rnnscope.core.padding import last_steps
+from rnnscope.core.padding import kept_steps
 from rnnscope.core.piecewise import AffineReadout, PiecewiseLinear
 from rnnscope.core.spec import NonNegative, Positive
 from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, FusedRollout, SequenceModel, rollout
@@ -225,9 +225,7 @@ class PiecewiseLinearNetwork(
         last: int | None = None,
     ) -> Tensor:
         outputs = rollout(self, inputs, keep_states=False).outputs
-        if last is None:
-            return outputs
-        return outputs[:, -last:] if lengths is None else last_steps(outputs, lengths, last)
+        return kept_steps(outputs, lengths, last)
 
     def packed(self) -> PackedPLRNN:
         """The weights, for the compiled passes."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from rnnscope.core.equilibria import DrivenRest, HeldRest, KnowsRest, RestEquation
 from rnnscope.core.linearised import Linearisable, Linearised
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
-from rnnscope.core.padding import last_steps
+from rnnscope.core.padding import kept_steps
 from rnnscope.core.piecewise import AffineReadout, PiecewiseLinear
 from rnnscope.core.sampling import FusedSampling
 from rnnscope.core.system import (
@@ -229,11 +229,7 @@ class RecurrentSystem(
     ) -> Tensor:
         top, _ = self._run_layers(inputs, None, rng)
         taps = self._unfold_taps(inputs, None) if self.skip else None
-        if last is not None and lengths is not None:
-            top, taps = last_steps(top, lengths, last), None if taps is None else last_steps(taps, lengths, last)
-        elif last is not None:
-            top, taps = top[:, -last:], None if taps is None else taps[:, -last:]
-        return self._read(top, taps)
+        return self._read(kept_steps(top, lengths, last), None if taps is None else kept_steps(taps, lengths, last))
 
     def fused_rollout(self, inputs: Tensor, state: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         top, finals = self._run_layers(inputs, state, rng)

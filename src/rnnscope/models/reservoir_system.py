@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
-from rnnscope.core.padding import last_steps
+from rnnscope.core.padding import kept_steps
 from rnnscope.core.system import (
     AdaptsToInputs,
     AnalyticJacobian,
@@ -232,9 +232,7 @@ class ReservoirSystem(
         last: int | None = None,
     ) -> Tensor:
         outputs, _ = self.fused_rollout(inputs.to(self.head.weight), self.initial_state(len(inputs)))
-        if last is not None:
-            outputs = outputs[:, -last:] if lengths is None else last_steps(outputs, lengths, last)
-        return outputs.to(inputs.dtype)
+        return kept_steps(outputs, lengths, last).to(inputs.dtype)
 
     def fused_rollout(self, inputs: Tensor, state: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in self.head.parameters())
