@@ -23,8 +23,9 @@ from rnnscope.core.interfaces import (
 from rnnscope.core.random import Streams, numpy_state, set_numpy_state
 from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Probability, Spec
 from rnnscope.core.system import DynamicalSystem, LinearReadout, rollout
+from rnnscope.training.choosing import BestWeights
 from rnnscope.training.free_run_distance import free_run_distance
-from rnnscope.training.looking import add_counts, counted_rates, look_at
+from rnnscope.training.looking import EVALUATION_BATCH, add_counts, counted_rates, look_at
 from rnnscope.training.passes import free_running_outputs, solve_readout
 from rnnscope.training.rates import (
     ForcingSchedule,
@@ -36,9 +37,8 @@ from rnnscope.training.rates import (
     rising_momentum,
     stretches,
 )
-from rnnscope.training.saving import below, copied, optimizer_tensors, plain_values, restore_optimizer, restore_values
+from rnnscope.training.saving import below, optimizer_tensors, plain_values, restore_optimizer, restore_values
 
-EVALUATION_BATCH = 1024
 EXPLODED = 1e8
 FREE_RUN = ("free_run", "free_run_d_stsp", "free_run_d_h")
 
@@ -99,9 +99,8 @@ class GradientRun(TrainingRun):
         self.device = next(model.parameters()).device
         self.order = streams.at("order").numpy()
         self.noise = streams.at("noise").torch(self.device)
-        self.epoch, self.updates, self.seconds, self.stale, self.halvings = 0, 0, 0.0, 0, 0
-        self.best_score, self.best_epoch, self.last_loss = math.inf, 0, math.inf
-        self.best: dict[str, Tensor] | None = None
+        self.epoch, self.updates, self.seconds, self.halvings, self.last_loss = 0, 0, 0.0, 0, math.inf
+        self.best = BestWeights(model, restore=settings.restore_best)
         self.stopped = "completed"
         self.train, self.validation, self.monitor = data.train, data.validation, data.monitor
         self.feedback = data.feedback
@@ -173,9 +172,9 @@ class GradientRun(TrainingRun):
         s = self.settings
         inputs = self._noisy(batch.inputs)
         kept = 1 if s.count == "last" else max(1, inputs.shape[1] - s.burn_in)
-        if s.free_run and self.data.feedback is not None:
+        if s.free_run and self.feedback is not None:
             outputs = free_running_outputs(
-                self._system(), inputs, self.data.feedback, s.free_run, self._teacher_probability(), self.noise
+                self._system(), inputs, self.feedback, s.free_run, self._teacher_probability(), self.noise
             )
         elif self._is_forced():
             outputs, _ = self._forced(self._system(), inputs, None, progress)
@@ -323,27 +322,17 @@ class GradientRun(TrainingRun):
         score = values.get("validation_loss" if s.choose_by == "loss" else "free_run", math.nan)
         if math.isnan(score):
             return
-        if score < self.best_score:
-            self.best_score, self.best_epoch, self.stale = score, self.epoch, 0
-            if s.restore_best:
-                self.best = copied(self.model)
-        else:
-            self.stale += 1
-            if s.schedule == "plateau" and self.stale % max(1, s.patience // 2 or 10) == 0:
+        if not self.best.look(score, self.epoch):
+            if s.schedule == "plateau" and self.best.stale % max(1, s.patience // 2 or 10) == 0:
                 self.halvings += 1
-            if s.patience and self.stale >= s.patience:
+            if s.patience and self.best.stale >= s.patience:
                 self.stopped = f"early stopping: no better {self._criterion()} for {s.patience} epochs"
 
     def finish(self) -> TrainingOutcome:
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
         for parameter in self.model.parameters():
             parameter.requires_grad_(True)
         self.model.eval()
-        if math.isfinite(self.best_score):
-            epoch = self.best_epoch if self.best is not None else self.epoch
-            return TrainingOutcome(self.stopped, epoch, self.best_score, self._criterion(), self.seconds)
-        return TrainingOutcome(self.stopped, self.epoch, self.last_loss, "training loss", self.seconds)
+        return self.best.finish(self.stopped, self.epoch, self.last_loss, self._criterion(), self.seconds)
 
     def _criterion(self) -> str:
         """What the weights are chosen by."""
@@ -355,20 +344,18 @@ class GradientRun(TrainingRun):
 
     def checkpoint(self) -> Checkpoint:
         tensors = {f"model.{name}": t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
-        if self.best is not None:
-            tensors |= {f"best.{name}": t.cpu() for name, t in self.best.items()}
-        tensors |= optimizer_tensors(self.optimizer)
+        tensors |= self.best.tensors() | optimizer_tensors(self.optimizer)
         tensors["noise"] = self.noise.get_state()
-        return Checkpoint(tensors, {**plain_values(self, _CARRIED), "order": numpy_state(self.order)})
+        return Checkpoint(tensors, {**plain_values(self, _CARRIED), **self.best.values(), "order": numpy_state(self.order)})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         tensors, values = checkpoint.tensors, checkpoint.values
         self.model.load_state_dict(below(tensors, "model."))
-        self.best = {k: v.to(self.device, copy=True) for k, v in below(tensors, "best.").items()} or None
+        self.best.restore(tensors, values, self.device)
         restore_optimizer(self.optimizer, tensors)
         self.noise.set_state(tensors["noise"])
         restore_values(self, _CARRIED, values)
         set_numpy_state(self.order, values["order"])
 
 
-_CARRIED = ("epoch", "updates", "seconds", "stale", "halvings", "best_score", "best_epoch", "last_loss", "stopped")
+_CARRIED = ("epoch", "updates", "seconds", "halvings", "last_loss", "stopped")

@@ -26,14 +26,14 @@ from rnnscope.core.padding import real_steps
 from rnnscope.core.random import Streams, numpy_state, set_numpy_state
 from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Spec
 from rnnscope.numerics.conjugate_gradients import Path, conjugate_gradients
+from rnnscope.training.choosing import BestWeights
 from rnnscope.training.gauss_newton import GaussNewton, not_convex
-from rnnscope.training.looking import look_at
-from rnnscope.training.saving import below, copied, plain_values, restore_values
+from rnnscope.training.looking import EVALUATION_BATCH, look_at
+from rnnscope.training.saving import below, plain_values, restore_values
 
 MOST_GRADIENT, LEAST_CURVATURE = 2000, 500  # sequences of a batch, where the fields leave that open
 MOST_NUMBERS = 1 << 25  # states times steps of a curvature batch, likewise: its passes keep a dozen arrays of that size
 MOST_READ = 1 << 22  # inputs and states that a network reads at a time
-EVALUATION_BATCH = 1024
 DROP, BOOST = 2 / 3, 3 / 2  # of the damping (Martens 2010)
 ARMIJO, SHRINK, SMALLEST = 1e-2, 0.8, 1e-2  # of the line search
 IN_VAIN = 10  # outer steps in a row without a lower loss before it ends
@@ -80,9 +80,8 @@ class HessianFreeRun(TrainingRun):
         self.weights = flat_weights(model)
         self.change = torch.zeros_like(self.weights, dtype=torch.float64)
         self.damping, self.in_vain = settings.damping, 0
-        self.epoch, self.seconds, self.stale = 0, 0.0, 0
-        self.best_score, self.best_epoch, self.last_loss = math.inf, 0, math.inf
-        self.best: dict[str, Tensor] | None = None
+        self.epoch, self.seconds, self.last_loss = 0, 0.0, math.inf
+        self.best = BestWeights(model, restore=settings.restore_best)
         self.stopped = "completed"
         self.train, self.validation, self.monitor = data.train, data.validation, data.monitor
         self.model.eval()
@@ -268,44 +267,31 @@ class HessianFreeRun(TrainingRun):
         if "validation_loss" not in values:
             return
         score = values["validation_loss"]
-        if score < self.best_score:
-            self.best_score, self.best_epoch, self.stale = score, self.epoch, 0
-            if s.restore_best:
-                self.best = copied(self.model)
-        else:
-            self.stale += 1
-            if s.patience and self.stale >= s.patience:
-                self.stopped = f"early stopping: no better validation loss for {s.patience} outer steps"
+        if not self.best.look(score, self.epoch) and s.patience and self.best.stale >= s.patience:
+            self.stopped = f"early stopping: no better validation loss for {s.patience} outer steps"
         if score <= s.enough:
             self.stopped = f"the validation loss is at most {s.enough:g}"
 
     def finish(self) -> TrainingOutcome:
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
         self.model.eval()
-        if math.isfinite(self.best_score):
-            epoch = self.best_epoch if self.best is not None else self.epoch
-            return TrainingOutcome(self.stopped, epoch, self.best_score, "validation loss", self.seconds)
-        return TrainingOutcome(self.stopped, self.epoch, self.last_loss, "training loss", self.seconds)
+        return self.best.finish(self.stopped, self.epoch, self.last_loss, "validation loss", self.seconds)
 
     # saving and resuming
 
     def checkpoint(self) -> Checkpoint:
         tensors = {f"model.{name}": t.detach().cpu().clone() for name, t in self.model.state_dict().items()}
-        if self.best is not None:
-            tensors |= {f"best.{name}": t.cpu() for name, t in self.best.items()}
-        tensors |= {"change": self.change.cpu().clone(), "probes": self.probes.get_state()}
-        return Checkpoint(tensors, {**plain_values(self, _CARRIED), "order": numpy_state(self.order)})
+        tensors |= self.best.tensors() | {"change": self.change.cpu().clone(), "probes": self.probes.get_state()}
+        return Checkpoint(tensors, {**plain_values(self, _CARRIED), **self.best.values(), "order": numpy_state(self.order)})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         tensors, values = checkpoint.tensors, checkpoint.values
         self.model.load_state_dict(below(tensors, "model."))
         self.weights = flat_weights(self.model)
-        self.best = {k: v.to(self.device, copy=True) for k, v in below(tensors, "best.").items()} or None
+        self.best.restore(tensors, values, self.device)
         self.change = tensors["change"].to(self.device, copy=True)
         self.probes.set_state(tensors["probes"])
         restore_values(self, _CARRIED, values)
         set_numpy_state(self.order, values["order"])
 
 
-_CARRIED = ("epoch", "seconds", "stale", "best_score", "best_epoch", "last_loss", "stopped", "damping", "in_vain")
+_CARRIED = ("epoch", "seconds", "last_loss", "stopped", "damping", "in_vain")

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from rnnscope.core.interfaces import BatchSource, SequenceModel, SupervisedData
 
+EVALUATION_BATCH = 1024  # sequences or windows read at a time
+
 
 @torch.no_grad()
 def look_at(model: SequenceModel, data: SupervisedData, source: BatchSource, part: str, size: int) -> dict[str, float]:
