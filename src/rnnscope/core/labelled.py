@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from rnnscope.core.errors import DataError, ShapeError
 from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import Batch, BatchSource, Probe, Signature, Stream, SupervisedData
+from rnnscope.core.parts import moved_parts, named_parts
 from rnnscope.core.system import SequenceModel
 
 MOST_VALUES = 1 << 22  # input values that a network reads at a time
@@ -212,16 +213,10 @@ class LabelledData(SupervisedData):
 
     def parts(self) -> dict[str, LabelledSet]:
         """Every part by name."""
-        held = {"validation": self.validation} if self.validation is not None else {}
-        return {"train": self.train, **held, **self.tests}
+        return named_parts(self.train, self.validation, self.tests)
 
     def to(self, device: torch.device) -> "LabelledData":
-        return dataclasses.replace(
-            self,
-            train=self.train.to(device),
-            validation=None if self.validation is None else self.validation.to(device),
-            tests={name: part.to(device) for name, part in self.tests.items()},
-        )
+        return dataclasses.replace(self, **moved_parts(self.train, self.validation, self.tests, device))
 
     def streams(self) -> list[Stream]:
         """None: each sequence starts from the initial state, and no state is carried from one to the next."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from rnnscope.core.errors import DataError, ShapeError
 from rnnscope.core.fingerprint import digest
 from rnnscope.core.interfaces import Batch, BatchSource, Signature, Stream, SupervisedData
+from rnnscope.core.parts import moved_parts, named_parts
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,10 @@ class StepData(SupervisedData):
 
     def parts(self) -> dict[str, StepSet]:
         """Every part by name."""
-        held = {"validation": self.validation} if self.validation is not None else {}
-        return {"train": self.train, **held, **self.tests}
+        return named_parts(self.train, self.validation, self.tests)
 
     def to(self, device: torch.device) -> "StepData":
-        return dataclasses.replace(
-            self,
-            train=self.train.to(device),
-            validation=None if self.validation is None else self.validation.to(device),
-            tests={name: part.to(device) for name, part in self.tests.items()},
-        )
+        return dataclasses.replace(self, **moved_parts(self.train, self.validation, self.tests, device))
 
     def streams(self) -> list[Stream]:
         """None: each sequence starts from the initial state, and no state is carried from one to the next."""
