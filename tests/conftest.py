@@ -20,6 +20,7 @@ CORE = (
     "task_family",
     "padding",
     "loops",
+    "closing",
     "random",
     "series",
     "sampling",

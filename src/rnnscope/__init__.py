@@ -27,7 +27,7 @@ _PUBLIC = {
     "System": "rnnscope.core.system",
     "Rollout": "rnnscope.core.system",
     "rollout": "rnnscope.core.system",
-    "close_loop": "rnnscope.core.loops",
+    "close_loop": "rnnscope.core.closing",
     "hold_input": "rnnscope.core.loops",
     "with_noise": "rnnscope.core.loops",
     "free_run": "rnnscope.core.loops",
@@ -224,6 +224,7 @@ if TYPE_CHECKING:
     from rnnscope.api import run as run
     from rnnscope.comparison import StudyRun as StudyRun
     from rnnscope.comparison import compare as compare
+    from rnnscope.core.closing import close_loop
     from rnnscope.core.errors import (
         ConfigError,
         DataError,
@@ -241,7 +242,7 @@ if TYPE_CHECKING:
     from rnnscope.core.jacobians import state_jacobians as state_jacobians
     from rnnscope.core.labelled import LabelledData as LabelledData
     from rnnscope.core.labelled import labelled_set as labelled_set
-    from rnnscope.core.loops import AffineFeedback, close_loop, free_run, hold_input, with_noise
+    from rnnscope.core.loops import AffineFeedback, free_run, hold_input, with_noise
     from rnnscope.core.piecewise import AffineReadout as AffineReadout
     from rnnscope.core.piecewise import PiecewiseLinear as PiecewiseLinear
     from rnnscope.core.random import Streams

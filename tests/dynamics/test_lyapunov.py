@@ -10,9 +10,9 @@ import torch
 
 import known_systems
 import rnnscope as rs
+from rnnscope.core.closing import close_loop
 from rnnscope.core.interfaces import Signature
 from rnnscope.core.jacobians import input_jacobians, state_jacobians
-from rnnscope.core.loops import close_loop
 from rnnscope.core.system import Push, TangentProducts
 from rnnscope.dynamics.flows import flow_map, task_flow
 from rnnscope.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum

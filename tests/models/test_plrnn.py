@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 import rnnscope as rs
+from rnnscope.core.closing import PiecewiseLinearLoop
 from rnnscope.core.interfaces import Signature
-from rnnscope.core.loops import FusedClosedLoop, PiecewiseLinearLoop, identity_feedback
+from rnnscope.core.loops import FusedClosedLoop, identity_feedback
 from rnnscope.models.plrnn import PiecewiseLinearNetwork
 
 FORMS = ("shallow", "clipped", "almost_linear")

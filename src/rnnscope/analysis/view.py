@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rnnscope.core.closing import close_loop
 from rnnscope.core.driven import in_double
 from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import Probe, SupervisedData, TrainingData
-from rnnscope.core.loops import ClosedLoop, HoldInput, close_loop, hold_input
+from rnnscope.core.loops import ClosedLoop, HoldInput, hold_input
 from rnnscope.core.system import DynamicalSystem, SequenceModel, rollout
 from rnnscope.dynamics.starts import scatter
 
