@@ -191,6 +191,20 @@ def test_with_several_numeric_columns_the_target_must_be_named(tmp_path):
     assert record(path, covariates=("heat",)).series[0].names == ("load",)
 
 
+def test_a_star_asks_for_every_numeric_column_but_one_that_rises_from_row_to_row(tmp_path):
+    file = tmp_path / "orbit.csv"
+    angles = np.linspace(0, 40, 200)
+    pd.DataFrame({"clock": 0.5 * np.arange(200), "x": np.cos(angles), "name": "a", "y": np.sin(angles)}).to_csv(
+        file, index=False
+    )
+    data = rs.Table(path=str(file), target="*", window=10).prepare(Streams(0))
+    assert data.series[0].names == ("x", "y")
+    assert data.sampling_interval == 0.5
+    assert any("'clock' rises" in note for note in data.notes)
+    named = rs.Table(path=str(file), target=("clock", "x"), window=10).prepare(Streams(0))
+    assert named.series[0].names == ("clock", "x")
+
+
 @pytest.mark.parametrize("field", ["target", "covariates", "time", "series"])
 def test_a_misspelled_column_is_answered_with_the_nearest(tmp_path, field):
     path = csv(tmp_path, temperature=wave(STEPS), weekday=np.arange(STEPS))

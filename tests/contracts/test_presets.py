@@ -1,5 +1,7 @@
 """Every preset runs from one line, tiny, and leaves a report with a verdict."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,17 @@ SMALL = {
 
 LONG_RANGE = {"num_train": 24, "num_validation": 8, "num_test": 16, "num_longer": 8, "length": 10}
 
-FROM_FILES = ("table", "labelled", "labelled-quick", "frames", "laser-esn", "laser-esn-quick")  # they need a file of one's own
+# they need a file of one's own
+FROM_FILES = (
+    "table",
+    "reconstruct",
+    "reconstruct-quick",
+    "labelled",
+    "labelled-quick",
+    "frames",
+    "laser-esn",
+    "laser-esn-quick",
+)
 
 
 def emulation(experiment: rs.Experiment, name: str) -> list[str]:
@@ -143,6 +155,16 @@ def test_the_table_preset_runs_on_a_file(tmp_path):
     run = rs.run("table", out=tmp_path, only=["gru"], set=[f"task.path={file}", "trainer.epochs=1", "task.window=24"])
     assert run.status == "done"
     assert len(run.forecast(7)) == 7
+
+
+@pytest.mark.parametrize("name", ["reconstruct", "reconstruct-quick"])
+def test_the_reconstruction_presets_run_on_a_file_of_one_variable(name, tmp_path):
+    file = tmp_path / "orbit.csv"
+    file.write_text("t,x\n" + "\n".join(f"{0.1 * i:.1f},{math.sin(0.1 * i):.6f}" for i in range(600)) + "\n")
+    small = ["trainer.epochs=2", "trainer.epoch_steps=3", "task.window=20", "trainer.burn_in=5", "analyses={}"]
+    run = rs.run(name, out=tmp_path, set=[f"task.path={file}", *small])
+    assert run.status == "done"
+    assert run.verdict
 
 
 @pytest.mark.parametrize("name", ["labelled", "labelled-quick"])

@@ -106,7 +106,7 @@ def test_a_closed_loop_of_a_relu_network_that_carries_its_input_is_piecewise_lin
 
 @EACH
 def test_fixed_points_of_the_closed_loop_are_found_exactly_and_completely(form):
-    loop = rs.close_loop(network(form, (2, 2, 0), hidden_size=4))
+    loop = rs.close_loop(network(form, (2, 2, 2), hidden_size=4))
     found = rs.piecewise_linear_cycles(loop)
     assert found.complete_up_to == 1
     for cycle in found.fixed_points:
@@ -116,7 +116,7 @@ def test_fixed_points_of_the_closed_loop_are_found_exactly_and_completely(form):
 
 
 def test_a_clipped_network_with_small_decay_stays_bounded():
-    net = network("clipped", (2, 2, 0), hidden_size=5)
+    net = network("clipped", (2, 2, 2), hidden_size=5)
     with torch.no_grad():
         net.out.mul_(20)
     reach = (net.out.abs() @ net.bias.abs() + net.shift.abs()) / (1 - net.decay.abs())
@@ -135,7 +135,7 @@ def test_derivatives_are_those_of_automatic_differentiation(form):
 
 @EACH
 def test_a_run_that_diverges_stays_what_it_is_to_the_end(form):
-    net = network(form, (2, 2, 0)).float()
+    net = network(form, (2, 2, 2)).float()
     with torch.no_grad():
         net.decay.fill_(30.0)
     assert isinstance(net, FusedClosedLoop)
@@ -156,3 +156,29 @@ def test_a_run_that_diverges_stays_what_it_is_to_the_end(form):
 def test_sizes_that_do_not_fit_are_refused_with_what_to_set(fields, signature, says):
     with pytest.raises(rs.ConfigError, match=says):
         rs.PLRNN(**fields).build(signature, torch.Generator())
+
+
+@EACH
+def test_what_is_not_observed_begins_as_leaky_averages_of_what_is(form):
+    spec = rs.PLRNN(form=form, hidden_size=20, memory=16.0)
+    net = spec.build(Signature(1, 1), torch.Generator().manual_seed(0)).double()
+    assert net.state_size == 8
+    inputs = drawn(2, 60, 1).clamp(-4, 4)
+    states = rs.rollout(net, inputs).states
+    for k, constant in enumerate(16.0 ** (torch.arange(1, 8) / 7)):
+        kept = float(constant / (1 + constant))
+        average = torch.zeros(2, dtype=torch.float64)
+        for t in range(60):
+            average = kept * average + (1 - kept) * inputs[:, t, 0]
+        torch.testing.assert_close(states[:, -1, 1 + k], average, rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_that_sees_three_variables_or_more_has_no_others():
+    sizes = [rs.PLRNN().build(Signature(n, n), torch.Generator()).state_size for n in (1, 2, 3, 4)]
+    assert sizes == [8, 8, 3, 4]
+
+
+def test_too_few_units_leave_further_components_without_a_source():
+    net = rs.PLRNN(latent_size=6, hidden_size=2).build(Signature(1, 1), torch.Generator().manual_seed(0))
+    assert (net.out[3:] == 0).all()
+    assert torch.isfinite(rs.rollout(net, torch.randn(1, 30, 1)).states).all()

@@ -86,15 +86,23 @@ def test_the_weights_with_the_best_free_run_are_kept_and_the_history_shows_why(d
     assert [np.isfinite(v) for v in scored] == [False, True, False, True, True]
     assert outcome.score == np.nanmin(scored)
     assert outcome.best_epoch == 1 + int(np.nanargmin(scored))
-    assert outcome.criterion == "distance of free runs (D_stsp + D_H, validation part)"
+    assert outcome.criterion == "distance of free runs to the training and validation parts (D_stsp + D_H)"
     assert free_run_distance(model, data)["free_run"] == pytest.approx(outcome.score, abs=1e-12)
 
 
-def test_free_runs_are_compared_with_the_validation_part_and_never_with_the_test_part(data):
+def test_the_steps_that_do_not_count_are_read_as_they_are(data):
+    model = rs.PLRNN(hidden_size=6).build(data.signature, torch.Generator().manual_seed(0))
+    inputs = data.train.gather(np.arange(2)).inputs
+    run = rs.BPTT(**(SMALL | {"forcing": 0.0, "burn_in": inputs.shape[1]})).start(model, data, Streams(1))
+    outputs, _ = run._forced(model, inputs, None, 0.0)
+    torch.testing.assert_close(outputs, rs.rollout(model, inputs).outputs)
+
+
+def test_free_runs_are_compared_with_what_training_may_see_and_never_with_the_test_part(data):
     model = rs.PLRNN(hidden_size=6).build(data.signature, torch.Generator().manual_seed(0))
     recorded, generated = data.free_runs(model)
-    (span,) = data.parts.validation
-    np.testing.assert_array_equal(recorded[0], data.series[0].values[span.start : span.stop])
+    (first,), (span,) = data.parts.train, data.parts.validation
+    np.testing.assert_array_equal(recorded[0], data.series[0].values[first.start : span.stop])
     assert generated.shape[2] == 3
     spoiled = data.series[0].values.copy()
     try:

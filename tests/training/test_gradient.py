@@ -452,6 +452,32 @@ def test_records_count_epochs_from_one_and_time_grows() -> None:
     assert outcome.seconds == seconds[-1]
 
 
+def test_training_that_explodes_goes_back_and_on_at_half_the_rate() -> None:
+    data = prepared()
+    with pytest.raises(rs.TrainingError, match=r"in epoch 1 \(after 2 retries"):
+        list(started(data, built(data, RECTIFIED), epochs=3, retries=2, **WILD))
+    model = built(data, RECTIFIED)
+    run = started(data, model, epochs=3, retries=40, **WILD)
+    records = list(run)
+    outcome = run.finish()
+    retried = run.retried
+    assert [r.epoch for r in records] == [1, 2, 3]
+    assert retried >= 3
+    assert outcome.reason == f"completed, after {retried} retries at half the learning rate each"
+    assert records[-1].values["learning_rate"] == 1e4 / 2**retried
+    calm = started(data, built(data, RECTIFIED), epochs=3, **(WILD | {"learning_rate": 1e4 / 2**retried}))
+    if all(r.values["learning_rate"] == records[-1].values["learning_rate"] for r in records):
+        np.testing.assert_array_equal([r.values["train_loss"] for r in calm], [r.values["train_loss"] for r in records])
+
+
+def test_retries_that_are_not_needed_change_nothing() -> None:
+    data = prepared()
+    one, other = built(data), built(data)
+    list(started(data, one, epochs=3))
+    list(started(data, other, epochs=3, retries=3))
+    assert equal(weights(one), weights(other))
+
+
 def test_a_rising_momentum_needs_an_optimiser_that_has_one() -> None:
     with pytest.raises(rs.ConfigError, match=r"trainer\.momentum_schedule") as caught:
         started(prepared(), built(prepared()), momentum_schedule="rising")
@@ -477,6 +503,8 @@ def through_disk(checkpoint: Checkpoint) -> Checkpoint:
 
 
 DEEP = rs.LSTM(hidden_size=3, dropout=0.4)
+RECTIFIED = rs.Elman(hidden_size=8, num_layers=1, nonlinearity="relu")
+WILD: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1e4, "clip_norm": 0.0}
 SITUATIONS: dict[str, tuple[ModelSpec, dict[str, Any], dict[str, Any]]] = {
     "adam": (SMALL, {}, {}),
     "adamw": (SMALL, {}, {"optimizer": "adamw", "weight_decay": 0.1}),
@@ -494,6 +522,7 @@ SITUATIONS: dict[str, tuple[ModelSpec, dict[str, Any], dict[str, Any]]] = {
     "frozen": (SMALL, {}, {"freeze_recurrent": True}),
     "carried state": (DEEP, {"protocol": "stream"}, {"carry_state": True, "truncation": 7, "batch_size": 3}),
     "gaussian": (SMALL, {"head": "gaussian"}, {}),
+    "retries": (RECTIFIED, {}, WILD | {"retries": 40}),
 }
 
 

@@ -17,7 +17,8 @@ from rnnscope.core.series import Representation, Series, Span
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.core.windows import EncodedSeries, StreamSource, Windows, window_starts
 
-FEWEST, WARM_UP, LONGEST = 200, 1000, 10_000  # of free runs: points to compare with, steps before and at most of each
+FEWEST, WARM_UP = 200, 1000  # of free runs: points to compare with, steps before each start that are read at most
+NUM_RUNS, RUN_STEPS = 8, 5000  # so many starts, since some may lead astray; so long, since it may take thousands of steps
 
 
 @dataclass(frozen=True)
@@ -177,13 +178,13 @@ class ForecastData(SupervisedData):
 
     @torch.no_grad()
     def free_runs(self, system: DynamicalSystem) -> tuple[np.ndarray, np.ndarray] | None:
-        """The longest stretch of the validation (else the training) part, and up to four runs that begin within it.
+        """The longest stretch of training and validation steps, and eight runs that begin within it.
 
         Known covariates drive one run, for as long as they are known. None where values are missing or the split leaks.
         """
         if self.parts.leaky_seed is not None or self.has_gaps:
             return None
-        span = max(self.parts.validation or self.parts.train, key=len)
+        span = max(_joined((*self.parts.train, *self.parts.validation)), key=len)
         series, first = self.series[span.series], max(span.start, self.representation.first + 1)
         recorded = series.values[span.start : span.stop]
         if len(recorded) < FEWEST or not np.ptp(recorded, axis=0).all():
@@ -191,14 +192,8 @@ class ForecastData(SupervisedData):
         player = Player(in_double(system).cpu().eval(), self.representation, self.window, self.protocol, WARM_UP)
         if self.representation.feedback().num_exogenous:
             return recorded[None], player.play(series, np.array([first]), span.stop - first)
-        count = min(4, max(1, len(recorded) // WARM_UP))
-        steps = min(len(recorded) // count, LONGEST)
-        burn_in = min(WARM_UP, steps)
-        runs = [
-            player.play(series, np.array([origin]), burn_in + steps)
-            for origin in np.linspace(first, span.stop, count, endpoint=False).astype(int)
-        ]
-        return recorded[None], np.concatenate(runs)[:, burn_in:]
+        origins = np.linspace(min(first + WARM_UP, span.stop), span.stop, NUM_RUNS).astype(int)
+        return recorded[None], player.play(series, origins, WARM_UP + RUN_STEPS)[:, WARM_UP:]
 
     def describe(self) -> dict[str, Any]:
         values, source = np.concatenate([s.values for s in self.series]), self.validation
@@ -309,3 +304,13 @@ def _encode_one(series: Series, representation: Representation, inputs: np.ndarr
         if targets is not None:
             found = representation.targets(piece)[start - low : stop - low]
             targets[start : start + len(found)] = found
+
+
+def _joined(spans: tuple[Span, ...]) -> list[Span]:
+    """Spans of the same series that follow one another as one."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.series, s.start)):
+        if found and (found[-1].series, found[-1].stop) == (span.series, span.start):
+            span = Span(span.series, found.pop().start, span.stop)
+        found.append(span)
+    return found

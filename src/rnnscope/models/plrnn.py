@@ -22,24 +22,29 @@ from rnnscope.core.interfaces import ModelSpec, Signature
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
 from rnnscope.core.padding import kept_steps
 from rnnscope.core.piecewise import AffineReadout, PiecewiseLinear
-from rnnscope.core.spec import NonNegative, Positive
+from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
 from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, FusedRollout, SequenceModel, rollout
 from rnnscope.models.initialisation import fill_uniform
 from rnnscope.numerics.plrnn_passes import PackedPLRNN, forced_pass, free_outputs
 
 Form = Literal["shallow", "clipped", "almost_linear"]
+FULL, SEVERAL = 3, 8  # observed variables that are taken for the whole state; components where there are fewer
+FAR = 5.0  # standard deviations within which a unit is a straight wire
 
 
 class PLRNN(ModelSpec):
     """A piecewise-linear network whose state contains what is observed.
 
     Fields:
-        latent_size: M, components of the state, at least the number of outputs; 0: as many as outputs.
+        latent_size: M, components of the state, at least the number of outputs; 0: as many as outputs, but eight where fewer than
+            three are observed, since a flow of fewer than three dimensions is never chaotic.
+        memory: what is not observed begins as averages of what is, over up to this many steps.
         hidden_size: L >= 1, ReLUs of the forms shallow and clipped. num_relus: P >= 1, of the form almost_linear, at most M.
         form: shallow, clipped or almost_linear.
     """
 
     latent_size: NonNegative = 0
+    memory: PositiveFloat = 30.0
     hidden_size: Positive = 50
     num_relus: Positive = 2
     form: Form = "shallow"
@@ -47,10 +52,13 @@ class PLRNN(ModelSpec):
     def build(self, signature: Signature, rng: torch.Generator) -> "PiecewiseLinearNetwork":
         """A network that begins near persistence, z' ≈ z, so that the ReLUs need to learn the change of a step alone.
 
-        A is U(.98, 1) for what is observed and U(.5, 1) for the rest, which remembers for various times; W1 U(±.1/sqrt(L)),
-        W2 and C U(±1/sqrt(M)), h1 U(±.01), and h2 U(±1), so that borders of regions lie where data of standard deviation 1 do.
+        A is U(.98, 1) for what is observed; W1 U(±.1/sqrt(L)), W2 and C U(±1/sqrt(M)), h1 U(±.01), and h2 U(±1), so that
+        borders of regions lie where data of standard deviation 1 do. Components that are not observed begin as leaky averages
+        of those that are, z_k' = a_k z_k + (1 - a_k) x, with time constants up to `memory`: filters of a series show the
+        state behind it as its delays do (Sauer, Yorke & Casdagli 1991), and a fed network knows them after a few constants.
         """
-        size = self.latent_size or signature.output_size
+        seen = signature.output_size
+        size = self.latent_size or (seen if seen >= FULL else SEVERAL)
         if signature.input_size < signature.output_size:
             raise ConfigError(
                 f"{signature.input_size} inputs and {signature.output_size} outputs",
@@ -68,14 +76,15 @@ class PLRNN(ModelSpec):
         network = PiecewiseLinearNetwork(
             self.form, signature.input_size, size, signature.output_size, self.hidden_size, self.num_relus
         )
-        least = torch.tensor([0.98] * signature.output_size + [0.5] * (size - signature.output_size))
         with torch.no_grad():
-            network.decay.copy_(least + (1 - least) * torch.rand(size, generator=rng))
+            network.decay.copy_(0.98 + 0.02 * torch.rand(size, generator=rng))
         fill_uniform(network.out, 0.1 / math.sqrt(network.out.shape[1]), rng)
         fill_uniform(network.into, 1 / math.sqrt(size), rng)
         fill_uniform(network.bias, 1.0, rng)
         fill_uniform(network.by_input, 1 / math.sqrt(size), rng)
         fill_uniform(network.shift, 0.01, rng)
+        if size > seen:
+            network.remember(self.memory)
         return network
 
 
@@ -113,6 +122,30 @@ class PiecewiseLinearNetwork(
         self.shift = nn.Parameter(torch.zeros(state_size))
         self.bias = nn.Parameter(torch.zeros(0 if linear else units))
         self.by_input = nn.Parameter(torch.zeros(state_size, input_size - output_size))
+
+    @torch.no_grad()
+    def remember(self, longest: float) -> None:
+        """Make each component that is not observed a leaky average of one that is, the last over `longest` steps.
+
+        A unit is linear where its ReLU stays on: relu(x + 5) - 5 = x. With too few units the components stay without a source.
+        """
+        seen, hidden = self.output_size, self.state_size - self.output_size
+        constants = longest ** (torch.arange(1, hidden + 1).to(self.decay) / hidden)
+        decay = constants / (1 + constants)
+        self.decay[seen:], self.out[seen:], self.shift[seen:] = decay, 0.0, 0.0
+        wires = 2 if self.form == "clipped" else 1
+        for k in range(hidden):
+            source, unit, gain = k % seen, wires * k, 1 - decay[k]
+            if self.form == "almost_linear":
+                self.out[seen + k, source] = gain
+            elif unit + wires <= len(self.bias):
+                units = slice(unit, unit + wires)
+                self.into[units], self.out[:, units] = 0.0, 0.0
+                self.into[units, source] = 1.0
+                # relu(x + 5) - relu(x) rises from x = -5 to 0, relu(x) - relu(x - 5) from there on
+                self.bias[units] = torch.tensor([FAR, -FAR]).to(self.bias)[:wires]
+                self.out[seen + k, units] = gain * torch.tensor([1.0, -1.0]).to(self.bias)[:wires]
+                self.shift[seen + k] = -FAR * gain
 
     # the noun
 

@@ -87,6 +87,14 @@ PRESETS: dict[str, Preset] = {
     "rossler": Preset(f"{_ODE}:rossler", "Rössler system: mildly chaotic", "A7"),
     "lorenz96": Preset(f"{_ODE}:lorenz96", "Lorenz-96 with 8 variables", "A7"),
     "mackey-glass": Preset(f"{_ODE}:mackey_glass", "Mackey-Glass delay equation, τ = 17", "A7"),
+    "reconstruct": Preset(
+        f"{_MODELS}:reconstruct", "A model of the system behind your own recording: --set task.path=orbit.csv", "J"
+    ),
+    "reconstruct-quick": Preset(
+        f"{_MODELS}:reconstruct_quick",
+        "A model of the system behind your own recording, in half a minute: --set task.path=…",
+        "J",
+    ),
     "lorenz-plrnn": Preset(
         f"{_MODELS}:lorenz_plrnn", "Lorenz-63 learnt by a piecewise-linear network with generalised teacher forcing", "J"
     ),
@@ -269,7 +277,9 @@ PRESETS: dict[str, Preset] = {
     "copy": Preset(f"{_LONG}:copy", "Five symbols to be said again after 50 blanks: an LSTM beside chance", "J"),
     "copy-quick": Preset(f"{_LONG}:copy_quick", "Three symbols to be said again after 10 blanks, in seconds", "J"),
     "memory-delay": Preset(
-        f"{_LONG}:memory_delay", "Delayed memory: the input of 20 steps ago at every step, an LSTM beside the constant", "J"
+        f"{_LONG}:memory_delay",
+        "Delayed memory: the input of 20 steps ago at every step, an orthogonal start beside the constant",
+        "J",
     ),
     "memory-delay-quick": Preset(f"{_LONG}:memory_delay_quick", "The input of 10 steps ago, in seconds", "J"),
     "temporal-order": Preset(

@@ -16,6 +16,7 @@ from rnnscope.tasks.forecasting import ForecastTask, Recording
 from rnnscope.tasks.given_file import given_file
 
 SUFFIXES = (".csv", ".npy", ".npz", ".parquet", ".tsv", ".txt")
+EVERY = "*"  # as a target: every numeric column
 OR_MISSING = "mend that row, or leave the field empty and set task.missing"
 
 
@@ -23,9 +24,10 @@ class Table(ForecastTask):
     """Forecast columns of a file.
 
     Fields:
-        path: kept as an absolute path. CSV/TSV (header line), Parquet, NPY ((T,) or (T, D)) or NPZ (one array per column). target: one column or
-            several; the only numeric one when not given. covariates: known inputs. time: column that orders the steps (number
-            or date, strictly increasing). series: column that tells many series apart.
+        path: kept as an absolute path. CSV/TSV (header line), Parquet, NPY ((T,) or (T, D)) or NPZ (one array per column). target: one column,
+            several, or * for every numeric one (without one that rises from row to row, which is taken for the time); the only
+            numeric one when not given. covariates: known inputs. time: column that orders the steps (number or date, strictly
+            increasing). series: column that tells many series apart.
         missing: `error`; `interpolate` (linear in the step number, never past a series' ends; a filled value has seen the
             next measured one, so scores beside gaps flatter); `mask` (inputs repeat the
             last value, missing targets are neither trained on nor scored); `drop` (rows).
@@ -49,6 +51,10 @@ class Table(ForecastTask):
 
     def from_frame(self, frame: pd.DataFrame, source: str, notes: tuple[str, ...] = ()) -> Recording:
         """The recording in a data frame; `source` names it in messages."""
+        clock = self._clock(frame) if self.target == EVERY and self.time is None else None
+        if clock is not None:
+            notes = (*notes, f"the column '{clock}' rises from row to row and is taken for the time (task.target names others)")
+            return self.but(time=clock).from_frame(frame, source, notes)
         for column in (self.time, self.series, *self.covariates, *self._wanted()):
             if column is not None:
                 require_column(frame, column, source)
@@ -83,21 +89,34 @@ class Table(ForecastTask):
         return (f"{count} missing target values were {done[self.missing]}",) if count else ()
 
     def _wanted(self) -> tuple[str, ...]:
+        """Columns that are asked for by name."""
         if isinstance(self.target, str):
-            return (self.target,) if self.target else ()
+            return (self.target,) if self.target not in ("", EVERY) else ()
         return self.target
+
+    def _numeric(self, frame: pd.DataFrame) -> list[str]:
+        """Numeric columns with no other role."""
+        used = {self.time, self.series, *self.covariates}
+        return [str(c) for c in frame.columns if c not in used and pd.api.types.is_numeric_dtype(frame[c])]
+
+    def _clock(self, frame: pd.DataFrame) -> str | None:
+        """The first of several numeric columns that rises from row to row."""
+        numeric = self._numeric(frame)
+        rising = [c for c in numeric if (frame[c].diff().iloc[1:] > 0).all()]
+        return rising[0] if rising and len(numeric) > 1 and self.series is None else None
 
     def _targets(self, frame: pd.DataFrame, source: str) -> tuple[str, ...]:
         if self._wanted():
             return self._wanted()
-        used = {self.time, self.series, *self.covariates}
-        numeric = [str(c) for c in frame.columns if c not in used and pd.api.types.is_numeric_dtype(frame[c])]
+        numeric = self._numeric(frame)
+        if numeric and self.target == EVERY:
+            return tuple(numeric)
         if len(numeric) != 1:
             shown = ", ".join(map(str, frame.columns))
             raise ConfigError(
                 f"{source} has {len(numeric)} numeric columns that could be the target",
                 f"task.target, one of: {shown}",
-                "set task.target=COLUMN",
+                f"set task.target=COLUMN, or {EVERY} for all of them" if numeric else "set task.target=COLUMN",
             )
         return (numeric[0],)
 

@@ -18,7 +18,7 @@ SMOOTHING = 20.0
 
 
 def free_run_distance(system: DynamicalSystem, data: SupervisedData) -> dict[str, float]:
-    """D_stsp and D_H between a system's free runs and the validation (else the training) part, with their sum; empty where there are none.
+    """D_stsp and D_H between a system's free runs and the training and validation parts, with their sum; empty where there are none.
 
     The scores of `rs.reconstruction_scores`, without floors. The same system and data give the same numbers.
     """

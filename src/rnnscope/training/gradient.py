@@ -27,7 +27,10 @@ class BPTT(GradientSettings, TrainerSpec):
             (a tenth at 1/2 and 3/4 of the epochs), plateau (halved after `patience`/2 epochs without a better score).
         warmup: share of the training over which the rate rises from 0.
         clip_norm: largest gradient norm; 0 switches clipping off.
-        count: which steps of a window are in the loss: `last`, or `all` but the first `burn_in`.
+        retries: how often training that leaves the finite numbers goes back to where the epoch began, and on at half the
+            learning rate; told as the reason why training ended.
+        count: which steps of a window are in the loss: `last`, or `all` but the first `burn_in` (which are read as they are,
+            whatever `forcing` says: components that nothing observes begin at zero and need them).
         free_run: last steps of each window in which the network reads its own outputs; the loss is then that of a multi-step
             forecast. teacher_forcing: probability of reading the true value there all the same; it falls from 1 to this
             number over the share `sampling_ramp` of the training (scheduled sampling).
@@ -47,7 +50,7 @@ class BPTT(GradientSettings, TrainerSpec):
         patience: epochs without a better validation loss before stopping; 0: never. restore_best: end with the weights of the
             best validation loss (a copy kept aside), where there is a validation part.
         choose_by: what best means: `loss`, or `reconstruction`: every `choose_every` epochs the network runs freely, and is compared
-            with the validation (else the training) part, D_stsp + D_H of `rs.reconstruction_scores`. For models of dynamical
+            with the training and validation parts, D_stsp + D_H of `rs.reconstruction_scores`. For models of dynamical
             systems, whose free runs a one-step loss does not tell.
         watch_test: also record the loss of the test part each epoch. It is never used to choose anything.
         checkpoint_every: epochs between checkpoints; checkpoint_seconds: or this long.

@@ -60,6 +60,7 @@ class GradientSettings(Spec):
     final_rate: PositiveFloat = 0.01
     warmup: Probability = 0.0
     clip_norm: NonNegativeFloat = 1.0
+    retries: NonNegative = 0
     count: Literal["last", "all"] = "last"
     burn_in: NonNegative = 0
     free_run: NonNegative = 0
@@ -99,7 +100,8 @@ class GradientRun(TrainingRun):
         self.device = next(model.parameters()).device
         self.order = streams.at("order").numpy()
         self.noise = streams.at("noise").torch(self.device)
-        self.epoch, self.updates, self.seconds, self.halvings, self.last_loss = 0, 0, 0.0, 0, math.inf
+        self.epoch, self.updates, self.seconds, self.last_loss = 0, 0, 0.0, math.inf
+        self.halvings, self.retried = 0, 0
         self.best = BestWeights(model, restore=settings.restore_best)
         self.stopped = "completed"
         self.train, self.validation, self.monitor = data.train, data.validation, data.monitor
@@ -129,11 +131,16 @@ class GradientRun(TrainingRun):
         while self.epoch < self.total_epochs and self.stopped == "completed":
             started = time.perf_counter()
             self.model.train()
+            before = self.checkpoint() if self.retried < self.settings.retries else None
             values = self._stream_epoch() if self.settings.carry_state else self._window_epoch()
-            self._check_finite(values)
             self.model.eval()
             if self.validation is not None:
                 values |= look_at(self.model, self.data, self.validation, "validation", EVALUATION_BATCH)
+            if not _sound(values, before):
+                if before is None:
+                    raise self._explosion(values)
+                self._retry(before)
+                continue
             if self.monitor is not None and self.settings.watch_test:
                 values |= look_at(self.model, self.data, self.monitor, "test", EVALUATION_BATCH)
             self.epoch += 1
@@ -228,11 +235,13 @@ class GradientRun(TrainingRun):
         return s.forcing < 1 or (s.forcing_schedule != "constant" and s.forcing_start < 1)
 
     def _forced(self, system: DynamicalSystem, inputs: Tensor, state: Tensor | None, progress: float) -> tuple[Tensor, Tensor]:
-        """A pass in which the network reads a mixture of true inputs and its own."""
+        """A pass in which the network reads a mixture of true inputs and its own; the true ones alone while a window warms up."""
         s = self.settings
         assert self.feedback is not None
         strength = forcing_strength(s.forcing_schedule, s.forcing_start, s.forcing, progress)
         weights = forcing_weights(inputs.shape[1], strength, s.forcing_interval)
+        if state is None:
+            weights[: s.burn_in] = 1.0
         return forced_rollout(system, inputs, weights, self.feedback, state)
 
     def _update(self, loss: Tensor, progress: float) -> Tensor:
@@ -303,13 +312,18 @@ class GradientRun(TrainingRun):
             "gradient_norm": float(norm),
         }
 
-    def _check_finite(self, values: dict[str, float]) -> None:
-        loss, norm = values["train_loss"], values["gradient_norm"]
-        if math.isfinite(loss) and math.isfinite(norm) and abs(loss) < EXPLODED:
-            return
-        s = self.settings
-        raise TrainingError(
-            f"training left the finite numbers in epoch {self.epoch + 1}: loss {loss:.3g}, mean gradient norm {norm:.3g}",
+    def _retry(self, before: Checkpoint) -> None:
+        """Back to where the epoch began, and on at half the rate."""
+        retried = self.retried + 1
+        self.restore(before)
+        self.retried, self.halvings = retried, self.halvings + 1
+
+    def _explosion(self, values: dict[str, float]) -> TrainingError:
+        s, norm = self.settings, values["gradient_norm"]
+        again = f" (after {self.retried} retries, each at half the rate)" if self.retried else ""
+        return TrainingError(
+            f"training left the finite numbers in epoch {self.epoch + 1}{again}: "
+            f"loss {values['train_loss']:.3g}, mean gradient norm {norm:.3g}",
             "a finite loss below 1e8",
             f"set trainer.learning_rate={s.learning_rate / 10:g} (it is {s.learning_rate:g})"
             + (", trainer.clip_norm=1" if not 0 < s.clip_norm <= 1 else f", trainer.clip_norm={s.clip_norm / 10:g}")
@@ -332,13 +346,16 @@ class GradientRun(TrainingRun):
         for parameter in self.model.parameters():
             parameter.requires_grad_(True)
         self.model.eval()
-        return self.best.finish(self.stopped, self.epoch, self.last_loss, self._criterion(), self.seconds)
+        reason = self.stopped
+        if self.retried:
+            reason += f", after {self.retried} {'retry' if self.retried == 1 else 'retries'} at half the learning rate each"
+        return self.best.finish(reason, self.epoch, self.last_loss, self._criterion(), self.seconds)
 
     def _criterion(self) -> str:
         """What the weights are chosen by."""
         if self.settings.choose_by == "loss":
             return "validation loss"
-        return f"distance of free runs (D_stsp + D_H, {'validation' if self.validation is not None else 'training'} part)"
+        return "distance of free runs to the training and validation parts (D_stsp + D_H)"
 
     # saving and resuming
 
@@ -358,4 +375,10 @@ class GradientRun(TrainingRun):
         set_numpy_state(self.order, values["order"])
 
 
-_CARRIED = ("epoch", "updates", "seconds", "halvings", "last_loss", "stopped")
+def _sound(values: dict[str, float], before: Checkpoint | None) -> bool:
+    """Whether an epoch's loss and gradients are finite, and the loss below 1e8; the loss after its last update too, where one can go back."""
+    losses = [values["train_loss"], *([values.get("validation_loss", 0.0)] if before is not None else [])]
+    return math.isfinite(values["gradient_norm"]) and all(math.isfinite(x) and abs(x) < EXPLODED for x in losses)
+
+
+_CARRIED = ("epoch", "updates", "seconds", "halvings", "retried", "last_loss", "stopped")

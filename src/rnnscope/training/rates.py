@@ -32,9 +32,10 @@ def learning_rate(schedule: Schedule, start: float, final: float, warmup: float,
     Args:
         schedule: constant; cosine from start to final·start; hold: constant over the first half, then such a cosine;
             exponential to the same; step: a tenth at 1/2 and again at 3/4;
-            plateau: start / 2^halvings. warmup: share of the progress over which the rate rises linearly from 0.
+            plateau: constant but for the halvings, which divide any of them.
+        warmup: share of the progress over which the rate rises linearly from 0. halvings: how often the rate was halved.
     """
-    factor = 1.0 if not warmup or progress >= warmup else max(progress / warmup, 1e-6)
+    factor = (1.0 if not warmup or progress >= warmup else max(progress / warmup, 1e-6)) * 0.5**halvings
     if schedule == "cosine":
         factor *= final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
     elif schedule == "hold":
@@ -43,8 +44,6 @@ def learning_rate(schedule: Schedule, start: float, final: float, warmup: float,
         factor *= final**progress
     elif schedule == "step":
         factor *= 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
-    elif schedule == "plateau":
-        factor *= 0.5**halvings
     return start * factor
 
 
