@@ -1,5 +1,6 @@
 """What the analysis of Lyapunov exponents says, draws and writes."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -93,6 +94,17 @@ def test_closed_loops_are_autonomous(tmp_path: Path) -> None:
     opened = look(SMALL.but(under="data"), network_for(data), data)
     assert opened.metrics["map"] == "under inputs like those of the data"
     assert len(opened.metrics["exponents"]) == 4
+
+
+def test_exponents_are_told_on_the_time_axis_of_the_series_too() -> None:
+    data = dataclasses.replace(forecasting(), sampling_interval=0.02)
+    system = driven(lambda h, x: 0.5 * h + x)
+    found = look(SMALL.but(under="data"), system, data)
+    rate = math.log(0.5) / 0.02
+    assert found.statements[1] == (
+        f"One step is 0.02 of the axis 'time', on which that is {rate:.4g}: a difference shrinks e-fold in {-1 / rate:.3g}."
+    )
+    assert "One step is" not in " ".join(look(SMALL, system, dataclasses.replace(data, sampling_interval=1.0)).statements)
 
 
 @pytest.mark.parametrize(("hidden", "asked", "count"), [(3, None, 3), (3, 2, 2), (WHOLE + 1, None, 10)])

@@ -11,6 +11,7 @@ from rnnscope.analysis.figures_lyapunov import convergence_figure, spectrum_figu
 from rnnscope.analysis.view import HeldInput, View, view
 from rnnscope.analysis.wording import capitalised, with_error
 from rnnscope.core.errors import ConfigError
+from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import Positive
@@ -69,9 +70,11 @@ class LyapunovExponents(AnalysisSpec):
         }
         escapes = found.kind == "chaotic" and _escapes(system, starts, inputs, self.num_steps)
         metrics["states_escape"] = escapes
-        return Findings(
-            tuple(_statements(found, words, autonomous, escapes)), metrics, arrays, (), {"found": found, "words": words}
-        )
+        statements = list(_statements(found, words, autonomous, escapes))
+        if isinstance(data, ForecastData) and data.sampling_interval not in (None, 1.0) and not escapes:
+            metrics["sampling_interval"] = data.sampling_interval
+            statements[1:1] = _in_time(found, data.sampling_interval, data.time_label)
+        return Findings(tuple(statements), metrics, arrays, (), {"found": found, "words": words})
 
     def figures(self, findings: Findings) -> Iterator[Figure]:
         found: LyapunovSpectrum = findings.results["found"]
@@ -121,6 +124,18 @@ def _statements(found: LyapunovSpectrum, words: str, autonomous: bool, escapes: 
         found.evidence[found.evidence.find("(") :] if "(" in found.evidence else found.evidence
     )  # the exponent was told above
     yield f"Evidence: {found.num_trajectories} paths of {found.num_steps} steps{rule} {told}. {capitalised(found.outcome)}."
+
+
+def _in_time(found: LyapunovSpectrum, interval: float, label: str) -> list[str]:
+    """The largest exponent on the time axis of the series."""
+    largest, error = float(found.exponents[0]) / interval, float(found.standard_errors[0]) / interval
+    if not np.isfinite(largest) or found.kind not in ("chaotic", "settles"):
+        return []
+    grows = "grows" if found.kind == "chaotic" else "shrinks"
+    size = with_error(largest, error)
+    return [
+        f"One step is {interval:g} of the axis '{label}', on which that is {size}: a difference {grows} e-fold in {1 / abs(largest):.3g}."
+    ]
 
 
 def _meaning(found: LyapunovSpectrum, autonomous: bool, escapes: bool) -> str:
