@@ -6,18 +6,22 @@ of its grid with the longest median valid time on the test starts themselves, ov
 the three variables, each in standard deviations, exceeds .4; in Lyapunov times (.9051 per unit of time). Times are CPU seconds of one core, each the median over seeds; our fit includes choosing among five
 ridges, and "one ridge" is the same work as reservoirpy's.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_reservoir.py [--seeds 5] [--units 500 1000] [--no-peer]
+    OMP_NUM_THREADS=1 python benchmarks/bench_reservoir.py [--seeds 5] [--units 500 1000] [--no-peer] [--batches]
+
+With --batches: what a step costs where several streams run at once, free-running and driven, beside the streams one by one and a dense product.
 """
 
 import argparse
 import time
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 import rnnscope as rs
 from rnnscope.core.forecast import ForecastData
+from rnnscope.core.interfaces import Signature
 from rnnscope.core.loops import identity_feedback
 from rnnscope.core.random import Streams
 from rnnscope.evaluation.forecasters import NetworkForecaster
@@ -100,13 +104,57 @@ def peer(levels: np.ndarray, units: int, seed: int, origins: np.ndarray, truth: 
     return found, float(np.median(fits)), float(np.median(steps))
 
 
+def cheapest(work: Callable[[], object], rounds: int = 3) -> float:
+    """CPU seconds of the fastest of a few rounds, after one that compiles."""
+    work()
+    times = []
+    for _ in range(rounds):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+@torch.no_grad()
+def batch(units: int, count: int, steps: int = 200) -> list[float]:
+    """Microseconds of one stream's step: by dense products; free-running one by one and together; driven one by one and together."""
+    model = rs.EchoState(units=units, **FIELDS).build(Signature(3, 3), torch.Generator().manual_seed(0))
+    recurrent, drive, bias = model.recurrent_matrix().T.contiguous(), model.get_buffer("drive").T, model.get_buffer("bias")
+    inputs = torch.randn(count, steps, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    state, none = model.initial_state(count), inputs[:, :, :0]
+
+    def dense() -> None:
+        now = state
+        for _ in range(steps // 10):
+            now = torch.tanh(now @ recurrent + model.head(now) @ drive + bias)
+
+    def loop(rows: slice) -> None:
+        model.fused_closed_loop(state[rows], inputs[rows, 0], identity_feedback(3), none[rows])
+
+    def driven(rows: slice) -> None:
+        model.carried_features(inputs[rows], state[rows])
+
+    def both(work: Callable[[slice], None]) -> list[float]:
+        return [cheapest(lambda: [work(slice(b, b + 1)) for b in range(count)]), cheapest(lambda: work(slice(None)))]
+
+    scale = 1e6 / (steps * count)
+    return [10 * scale * cheapest(dense), *(scale * seconds for work in (loop, driven) for seconds in both(work))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--units", type=int, nargs="+", default=[500, 1000])
     parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--batches", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.batches:
+        print("units  streams   µs a step and stream: dense   free one by one, together   driven one by one, together")
+        for units in options.units:
+            for count in (1, 4, 8, 20, 50, 100, 200):
+                print(f"{units:5d}  {count:7d}   " + "   ".join(f"{t:6.1f}" for t in batch(units, count)), flush=True)
+        return
     data = prepared()
     levels = data.representation.level(data.series[0].values)
     first = data.parts.tests["test"][0].start + WASHOUT

@@ -6,7 +6,7 @@ Results are appended to a JSON file, one row per method, length and seed, so tha
     python benchmarks/long_range_table.py table.json --show
 
 The trivial answer, the constant 1, has the error 1/6 = 0.167. A run has solved the task with a test error of at most 0.01; training ends
-early when the validation error is half of that. Times are CPU seconds of one thread.
+early when the validation error is half of that, else with the epochs of the preset. Times are CPU seconds of one thread.
 """
 
 import argparse

@@ -285,6 +285,18 @@ def test_every_figure_is_drawn_for_one_model_and_for_several(classes, unequal):
             assert all(len(render(figure.canvas, "svg")) > 1000 for figure in figures)
 
 
+@pytest.mark.parametrize(("count", "said"), [(3, False), (5, True)])
+def test_the_caption_of_the_confusion_says_where_not_every_model_is_drawn(count, said):
+    part = labelled_set(np.random.default_rng(0).random((12, 3, 2)), np.arange(12) % 2)
+    data = LabelledData(
+        train=part, validation=None, tests={"test": part}, class_names=("a", "b"), input_names=("x", "y")
+    )  # fmt: skip
+    models = {f"net{k}": [Where(2, constant=0, real=2)] for k in range(count)}
+    references, results, histories, evaluation = evaluated(data, models)
+    figures = {f.name: f for f in QUICK.figures(data, references, results, histories, evaluation)}
+    assert ("The first 3 of 5 models." in figures["confusion"].caption) == said
+
+
 def test_frames_are_drawn_as_pictures():
     rng = np.random.default_rng(0)
     part = labelled_set(rng.random((12, 3, 48)), np.arange(12) % 2)

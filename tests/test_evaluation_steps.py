@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 import rnnscope as rs
 from helpers import cli, strict_json, without_drawing
-from rnnscope.core.interfaces import History, ModelResult, TrainingOutcome
+from rnnscope.core.interfaces import Evaluation, History, ModelResult, TrainingOutcome
 from rnnscope.core.random import Streams
 from rnnscope.core.step_data import StepData, step_set
+from rnnscope.evaluation.learning_curves import learning_curves
 from rnnscope.evaluation.steps import Steps, model_verdict, percent
 from rnnscope.evaluation.steps_scores import (
     by_age,
@@ -23,6 +24,7 @@ from rnnscope.evaluation.steps_scores import (
     result_of,
 )
 from rnnscope.experiment import with_overrides
+from rnnscope.plotting import new_figure
 
 SMALL = {"num_train": 60, "num_validation": 20, "num_test": 30, "num_long": 6}
 
@@ -136,6 +138,13 @@ def test_an_age_that_is_hardly_ever_seen_is_left_out():
     assert np.isnan(means).tolist() == [False, True, False]
 
 
+def test_few_values_have_few_bins_of_age_and_none_is_empty():
+    ages = np.random.default_rng(0).integers(0, 40, 1000)
+    means, edges = by_age(np.ones(1000), ages)
+    assert len(edges) == 6
+    assert (means == 1).all()
+
+
 def test_a_network_answers_in_pieces_as_in_one(data, monkeypatch):
     model = rs.GRU(hidden_size=4, num_layers=1).build(data.signature, torch.Generator().manual_seed(0))
     whole = network_answers(model, data.tests["long"].inputs)
@@ -210,10 +219,10 @@ def outcome(score: float) -> History:
     )
 
 
-def concluded(data: StepData, models: list[rs.SequenceModel]) -> dict:
+def concluded(data: StepData, models: list[rs.SequenceModel], error: str = "mse") -> Evaluation:
     spec = Steps()
     results = {"net": [spec.score(m, data, Streams(0)) for m in models]}
-    histories = {"net": [outcome(r.scores["test"]["mse"]) for r in results["net"]]}
+    histories = {"net": [outcome(r.scores["test"][error]) for r in results["net"]]}
     return spec.conclude(data, spec.references(data, Streams(0)), results, histories)
 
 
@@ -330,6 +339,26 @@ def test_inputs_and_outputs_of_different_number_are_drawn_apart(tmp_path):
     assert [figure.name for figure in drawn] == ["examples", "answers", "training"]
     assert len(drawn[0].canvas.axes) == 2
     assert evaluation.metrics["ceilings"] == []
+
+
+def test_beside_training_in_epochs_what_is_solved_at_once_is_a_line_at_its_own_loss():
+    by_candidate = TrainingOutcome("solved", 2, 0.7, "validation loss", 0.1, unit="candidate (the last: the one chosen)")
+    candidates = History({"epoch": np.array([1.0, 2.0]), "validation_loss": np.array([1e-4, 1e-5])}, by_candidate)
+    _, panel = new_figure()
+    learning_curves(panel, {"gru": [outcome(0.5)], "echo_state": [candidates]})
+    drawn = {line.get_label(): set(line.get_ydata()) for line in panel.lines}
+    assert drawn == {"gru, training": {0.5}, "echo_state, solved at once": {0.7}}
+    _, panel = new_figure()
+    learning_curves(panel, {"echo_state": [candidates]})
+    assert [line.get_label() for line in panel.lines] == ["echo_state, validation"]
+
+
+def test_it_is_said_that_cross_entropy_is_unfair_to_outputs_that_are_no_logits(data):
+    task = rs.Copy(length=3, num_copied=1, num_symbols=3, num_train=60, num_validation=9, num_test=9, num_longer=0)
+    symbols = task.prepare(Streams(0))
+    model = rs.GRU(hidden_size=3, num_layers=1).build(symbols.signature, Streams(0).torch())
+    assert any("gives no logits" in note for note in concluded(symbols, [model], "cross_entropy").notes)
+    assert not any("gives no logits" in note for note in concluded(data, [Latch()]).notes)
 
 
 @pytest.mark.parametrize("name", ["flip-flop", "flip-flop-gru", "flip-flop-lstm"])

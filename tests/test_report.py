@@ -237,19 +237,19 @@ def test_a_comparison_page_needs_no_other_file_and_escapes_what_it_shows(drawn, 
     assert max(Counter(found.values("id")).values()) == 1
 
 
-def series_figure(out: Path, **changes: object) -> tuple[rs.Run, str]:
-    """A run whose figures are composed, and the one of its series drawn as SVG."""
+def series_figure(out: Path, *, figure: str = "series", **changes: object) -> tuple[rs.Run, str]:
+    """A run whose figures are composed, and one of them, that of its series, drawn as SVG."""
     composed: list[object] = []
 
-    def keep(figure: object, kind: str) -> bytes:
-        composed.append(figure)
+    def keep(canvas: object, kind: str) -> bytes:
+        composed.append(canvas)
         return BLANK_SVG
 
     with with_drawing(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("rnnscope.runs.writers.render", keep)
         run = rs.run(tiny(**changes), out=out)
     names = [f["name"] for f in strict_json(run.path / "figures/figures.json")]
-    return run, render(composed[2 * names.index("series")], "svg").decode()
+    return run, render(composed[2 * names.index(figure)], "svg").decode()
 
 
 @pytest.mark.parametrize(
@@ -277,6 +277,21 @@ def test_a_model_of_any_legal_name_is_scored_drawn_and_compared(tmp_path, name):
 )
 def test_numbers_are_shown_with_the_digits_that_matter(value, text):
     assert number(value) == text
+
+
+def test_a_model_that_was_not_trained_has_neither_a_kept_epoch_nor_a_loss(tmp_path):
+    run = run_tiny(tmp_path, trainer=rs.Untrained())
+    text = run.report.read_text(encoding="utf-8")
+    row = re.search(r"<td>gru</td><td>\d+</td>(.*?)</tr>", text)
+    assert row is not None
+    assert re.findall(r"<td>(.*?)</td>", row[1]) == ["–", "not trained", "–", "–"]
+
+
+@pytest.mark.parametrize(("scale", "text"), [(1e-4, "true - forecast in 1e-4, MAE"), (1.0, "true - forecast, MAE")])
+def test_tiny_errors_are_drawn_in_a_power_of_ten_that_the_label_names(tmp_path, scale, text):
+    path = write_csv(tmp_path / "d.csv", value=scale * wave(120))
+    _, svg = series_figure(tmp_path / "runs", task=rs.Table(path=str(path), target="value", window=10), figure="errors_gru")
+    assert text in Page(svg).words
 
 
 def test_every_number_on_the_page_is_finite(page):

@@ -1,14 +1,17 @@
 """Search over fields: by the validation score alone, and refused where there is none."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 import rnnscope as rs
+from helpers import cli, succeeds
 from rnnscope.core.interfaces import TrainingData
-from rnnscope.tuning import parse_range, search
+from rnnscope.core.random import Streams
+from rnnscope.tuning import parse_range, search, validation_score
 
 RADIUS = "models.esn.spectral_radius"
 
@@ -58,6 +61,43 @@ def test_a_search_finds_the_best_of_its_trials_and_writes_them_down(optuna: obje
     assert [float(r["validation_score"]) for r in rows] == [t.score for t in found.trials]
     assert rs.search(experiment(), space, trials=6, out=tmp_path).best_trial.values == found.best_trial.values  # seeded
     assert rs.run(str(found.path / "best.yaml"), out=tmp_path, set=["analyses={}"]).verdict
+
+
+def test_the_first_trial_is_the_experiment_as_it_stands_where_the_ranges_hold_it(optuna: object, tmp_path: Path) -> None:
+    space = {RADIUS: (0.1, 1.5), "models.esn.features": ["mixed", "state"], "trainer.strengths": [[1e-3], [1e-6]]}
+    found = search(experiment(), space, trials=2, out=tmp_path)
+    assert found.begins_as_is
+    assert found.trials[0].values == {RADIUS: 0.9, "models.esn.features": "state", "trainer.strengths": [1e-6]}
+    data = experiment().task.prepare(Streams(0))
+    assert found.trials[0].score == validation_score(experiment(), data, [])
+    assert not search(experiment(), {RADIUS: (0.1, 0.5)}, trials=1, out=tmp_path).begins_as_is
+    assert not search(experiment(), {"models.esn.features": ["mixed"]}, trials=1, out=tmp_path).begins_as_is
+
+
+def test_values_that_were_tried_are_not_trained_again(optuna: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[object] = []
+    monkeypatch.setattr(
+        "rnnscope.tuning.validation_score", lambda *given: trained.append(given) or (given[2].append("loss") or 1.0)
+    )
+    found = search(experiment(), {"models.esn.units": [10, 20]}, trials=9, sampler="random", out=tmp_path)
+    assert len(trained) == 2
+    assert len(found.trials) == 9
+    assert [t.number for t in found.trials] == list(range(1, 10))
+
+
+def test_the_verb_tells_the_best_beside_the_experiment_as_it_stands(optuna: object, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(experiment(analyses={}).yaml())
+    told = succeeds("tune", own, "--over", f"{RADIUS}=0.5:1.2", "--trials", 2, "--out", tmp_path)
+    assert "1/2" in told.err
+    assert "as it stands: " in told.out
+    assert f"\n  {RADIUS}=" in told.out
+    assert (tmp_path / "own.yaml").exists()
+    found = json.loads(succeeds("tune", own, "--over", f"{RADIUS}=0.1:0.5", "--trials", 1, "--out", tmp_path, "--json").out)
+    assert set(found) == {"folder", "score", "values", "criterion"}
+    refused = cli("tune", own, "--over", f"{RADIUS}=2:1", "--out", tmp_path)
+    assert refused.code == 2
+    assert "low < high" in refused.err
 
 
 def test_a_search_never_looks_at_the_test_part(optuna: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

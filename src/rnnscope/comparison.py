@@ -14,7 +14,7 @@ from rnnscope.core.spec import from_yaml
 from rnnscope.core.tables import Column, Row, Table
 from rnnscope.experiment import Experiment, Study
 from rnnscope.pipeline import changed_fields, check_device, open_folder
-from rnnscope.plotting import COLOURS, INK, MUTED, log_scale, new_figure, plain, render, style
+from rnnscope.plotting import COLOURS, INK, MUTED, linear_scale, log_scale, new_figure, plain, render, style
 from rnnscope.results import Run, open_run
 from rnnscope.runs.folder import RunFolder
 from rnnscope.runs.report import number, render_comparison
@@ -322,8 +322,7 @@ def overview_figure(runs: list[Run]) -> Any:
                 panel.plot(values, [place] * len(values), "o", color=COLOURS[place % len(COLOURS)], ms=6, alpha=0.7)
             if rival is not None:
                 panel.axvline(rival[1], color=MUTED, ls="--", lw=1.2)
-            if head["better"] == "low":
-                log_scale(panel, "x")
+            (log_scale if head["better"] == "low" else linear_scale)(panel, "x")
             first = panel is np.atleast_1d(axes)[0]
             panel.set_yticks(range(len(names)), [plain(n) for n in names] if first else [""] * len(names))
             panel.set_ylim(len(names) - 0.5, -0.5)

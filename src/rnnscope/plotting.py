@@ -23,6 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 INK = "#1f2328"
 MUTED = "#8a8f98"
 COLOURS = ("#3b82c4", "#e0782f", "#3a9d5d", "#9467c8", "#d1495b", "#2a9d9d", "#b58a2b", "#7a86c9")
+TOLD_APART = 0.01  # least span of an axis, relative to its numbers: below, labels of four digits repeat
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.size": 10.0,
@@ -117,12 +118,26 @@ def log_scale(axes: Axes, which: str) -> None:
     getattr(axes, f"set_{which}scale")("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = getattr(axes, f"get_{which}lim")()
+    if 0 < high - low < TOLD_APART * low:
+        low, high = low * (1 - TOLD_APART / 2), high * (1 + TOLD_APART / 2)
+        getattr(axes, f"set_{which}lim")(low, high)
     axis.set_minor_formatter(NullFormatter())
     if low > 0 and high / low < 300:
         ratio = high / low
         steps = (1.0, 2.0, 3.0, 5.0) if ratio < 12 else (1.0, 2.0, 5.0) if ratio < 60 else (1.0, 3.0)
         axis.set_major_locator(MaxNLocator(5) if ratio < 4 else LogLocator(subs=steps))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+
+
+def linear_scale(axes: Axes, which: str) -> None:
+    """A linear x or y axis with labels of four digits at most, and so wide that these tell its ticks apart."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = getattr(axes, f"get_{which}lim")()
+    lacks = TOLD_APART * max(abs(low), abs(high)) - (high - low)
+    if lacks > 0:
+        getattr(axes, f"set_{which}lim")(low - lacks / 2, high + lacks / 2)
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
 
 
 def thin(x: np.ndarray, y: np.ndarray, most: int = 3000) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,12 +42,14 @@ class Search:
 
     Attributes:
         best: the experiment with the values of the best trial. trials: all of them, in order. criterion: by what they are compared.
+        begins_as_is: whether the first trial is the experiment as it was given, which it is where its values lie in the ranges.
         path: folder with trials.csv and best.yaml, to be run with `rnnscope run FOLDER/best.yaml`.
     """
 
     best: Experiment
     trials: tuple[Trial, ...]
     criterion: str
+    begins_as_is: bool
     path: Path
 
     @property
@@ -67,7 +69,8 @@ def search(
 ) -> Search:
     """Train an experiment with many values of some fields, and keep those with the best validation score.
 
-    Nothing is scored on the test part, and its data are never looked at.
+    Nothing is scored on the test part, and its data are never looked at. Where the experiment's own values lie in the ranges, they are
+    the first trial: what the others have to beat.
 
     Args:
         experiment: with a validation part. space: path of a field, as for `--set`, -> (low, high) of a number (whole where both are
@@ -94,6 +97,9 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(sampler=samplers[sampler]())
+        own = _own_values(experiment, space)
+        if own is not None:
+            study.enqueue_trial(own)
         folder = RunFolder.create(Path(out), f"{experiment.name}-search", seed)
         done: list[Trial] = []
         criteria: list[str] = []
@@ -101,7 +107,12 @@ def search(
         for number in range(1, trials + 1):
             asked = study.ask()
             values = {path: _suggested(asked, path, among) for path, among in space.items()}
-            trial = _tried(experiment, number, values, data, criteria)
+            known = next((one for one in done if one.values == values), None)  # of few choices the same may be drawn again
+            trial = (
+                _tried(experiment, number, values, data, criteria)
+                if known is None
+                else replace(known, number=number, seconds=0.0)
+            )
             study.tell(asked, trial.score if math.isfinite(trial.score) else None, state=_state(optuna, trial))
             done.append(trial)
             folder.write_text("trials.csv", _table(done, space))
@@ -110,11 +121,11 @@ def search(
         optuna.logging.set_verbosity(loud)
     if not any(math.isfinite(trial.score) for trial in done):
         raise TrainingError(f"all {trials} trials failed, the last: {done[-1].error}", "values that train", "narrow the search")
-    found = Search(experiment, tuple(done), criteria[0], folder.path)
+    found = Search(experiment, tuple(done), criteria[0], own is not None, folder.path)
     best = with_overrides(experiment, _assignments(found.best_trial.values))
     folder.write_text("best.yaml", best.yaml())
     folder.set_status("done")
-    return Search(best, found.trials, found.criterion, found.path)
+    return replace(found, best=best)
 
 
 def parse_range(text: str) -> tuple[str, Range]:
@@ -162,6 +173,26 @@ def _check(experiment: Experiment, space: Mapping[str, Range], trials: int) -> N
             raise ConfigError(f"there is nothing to choose among for {path}", "at least one value", "give a list of values")
         for value in among[:2] if isinstance(among, tuple) else among:
             with_overrides(experiment, _assignments({path: value}))
+
+
+def _own_values(experiment: Experiment, space: Mapping[str, Range]) -> dict[str, Any] | None:
+    """The experiment's values of all fields, as optuna takes them (of choices the number); None where one is not in its range."""
+    found: dict[str, Any] = {}
+    for path, among in space.items():
+        value: Any = experiment.tree()
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(among, tuple):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not among[0] <= value <= among[1]:
+                return None
+            found[path] = value
+        else:
+            choices = [list(one) if isinstance(one, tuple) else one for one in among]
+            value = list(value) if isinstance(value, tuple) else value
+            if value not in choices:
+                return None
+            found[path] = choices.index(value)
+    return found
 
 
 def _suggested(asked: Any, path: str, among: Range) -> Any:

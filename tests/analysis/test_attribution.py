@@ -55,6 +55,25 @@ def test_attributions_add_up_to_the_change_of_the_logit(fields):
     assert (found.values[1, 4:] == 0).all()
 
 
+class Tipping(Linear):
+    """Logits that jump, from 0 to 1, where the sum over time of W x passes 0.37."""
+
+    def forward(self, inputs, lengths=None, *, rng=None, last=None):
+        return torch.sigmoid(4000 * (super().forward(inputs) - 0.37))
+
+
+def test_attributions_of_an_answer_that_tips_add_up_as_well():
+    model = Tipping(torch.tensor([[0.1, 0.2]]))
+    inputs = torch.rand(6, 4, 2, generator=numbers(5)) + 0.5
+    found = rs.integrated_gradients(model, inputs, None, torch.zeros(6, dtype=torch.long), num_steps=32)
+    assert (found.change > 0.99).all()
+    assert found.residual.abs().max() < 0.02
+    weighed = inputs * torch.tensor([0.1, 0.2])
+    torch.testing.assert_close(
+        found.values / found.values.sum((1, 2), keepdim=True), weighed / weighed.sum((1, 2), keepdim=True), atol=1e-4, rtol=1e-3
+    )
+
+
 def test_the_margin_is_the_difference_of_two_logits_attributions():
     model, inputs = classifier(), torch.randn(3, 6, 2, generator=numbers(4))
     one, two = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])

@@ -6,7 +6,7 @@ import torch
 from matplotlib.colors import to_rgba
 
 import rnnscope as rs
-from rnnscope.analysis.evidence import half_of_evidence, look, pick, try_steps
+from rnnscope.analysis.evidence import _statements, half_of_evidence, look, pick, try_steps
 from rnnscope.analysis.figures_evidence import EVIDENCE
 from rnnscope.core.interfaces import History, Trained, TrainingOutcome
 from rnnscope.core.labelled import LabelledData, labelled_set
@@ -78,6 +78,15 @@ def test_classes_are_taken_in_turn():
 def test_half_of_the_evidence_counts_the_fewest_steps():
     by_step = torch.tensor([[8.0, -1.0, 1.0, 0.0], [1.0, -1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
     assert half_of_evidence(by_step, torch.tensor([4, 4, 3])).tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize(("missed", "warned"), [(0.0, False), (3.0, True)])
+def test_sequences_whose_attributions_do_not_add_up_are_counted(trained, missed, warned):
+    result, data = trained
+    found = rs.Evidence(num_sequences=8).run(result, data, Streams(0)).metrics
+    assert found["num_incomplete"] == 0
+    said = " ".join(_statements({**found, "num_incomplete": missed}, "test"))
+    assert ("3 of them miss it by more than 5 %: do not read their single steps" in said) == warned
 
 
 @pytest.mark.parametrize("features", [1, 2, 9, 30])

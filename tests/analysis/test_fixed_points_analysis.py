@@ -168,6 +168,16 @@ def test_closed_loops_are_searched(fields: dict[str, Any], tmp_path: Path) -> No
     if len(points):
         moved = seen.map.step(points, points.new_zeros(len(points), 0))
         assert float((moved - points).abs().max()) <= 1e-10
+        told_there = seen.map.readout(points).numpy()
+        column = next(c for c in told["tables"][0]["columns"] if c["key"] == "output")
+        row = next(r for r in told["tables"][0]["rows"] if r["values"]["starts"] == int(found.results["found"].num_starts[0]))
+        if fields.get("differences"):  # what they put out is no level
+            assert column["label"] == "output"
+            assert float(row["values"]["output"]) == pytest.approx(told_there[0, 0], rel=1e-2, abs=1e-2)
+        else:
+            assert column["label"] == "forecast"
+            expected = data.representation.unlevel(told_there[:1, :1])[0, 0]
+            assert float(row["values"]["output"]) == pytest.approx(expected, rel=1e-2, abs=1e-2)
     assert told["metrics"]["map"] == seen.words
 
 

@@ -104,6 +104,34 @@ def test_step_by_step_tasks_have_a_gradient() -> None:
     assert found.arrays["state_gradients"].shape == (6, 13)
 
 
+def test_the_gradient_of_a_class_goes_back_from_the_last_step(tmp_path: Path) -> None:
+    data = rs.TemporalOrder(length=15, num_train=16, num_validation=4, num_test=4, num_longer=0).prepare(Streams(0))
+    model = network_for(data, "lstm")
+    found = look(QUICK, model, data)
+    assert check_findings(QUICK, found, tmp_path)["figures"] == ["forgetting", "sensitivity", "gradient_flow"]
+    flow, drawn = found.results["gradients"], data.probe(QUICK.num_sequences, Streams(0).torch())
+    assert flow.lags.tolist() == list(range(16))
+    with torch.no_grad():
+        logits = model(drawn.inputs, last=1)[:, -1]
+    wanted = torch.nn.functional.cross_entropy(logits, drawn.targets[:, 0], reduction="none")
+    assert flow.losses.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
+
+
+def test_a_single_answer_at_the_end_is_followed_back_over_every_lag() -> None:
+    data = rs.Adding(length=12, num_train=8, num_validation=2, num_test=2, num_longer=0).prepare(Streams(0))
+    found = look(QUICK, network_for(data), data)
+    assert found.results["gradients"].loss_steps.tolist() == [12]
+    assert len(found.results["gradients"].lags) == 13
+
+
+def test_a_system_that_gives_a_share_of_the_logits_alone_has_no_gradient_of_the_loss() -> None:
+    data = rs.TemporalOrder(length=15, num_train=16, num_validation=4, num_test=4, num_longer=0).prepare(Streams(0))
+    one_way = rs.Classifier(hidden_size=4, bidirectional=False)
+    for spec, whole in ((one_way, True), (one_way.but(bidirectional=True), False), (one_way.but(pooling="mean"), False)):
+        model = spec.build(data.signature, Streams(0).torch())
+        assert ("gradients" in look(QUICK, model, data).results) == whole, spec
+
+
 @pytest.mark.parametrize(("kind", "hidden"), [("gru", 1), ("lstm", 1), ("tanh", 3), ("relu", 3), ("gru", 16)])
 def test_networks_of_every_size_are_drawn(kind: str, hidden: int, tmp_path: Path) -> None:
     found = look(SMALL, network(kind, 2, hidden, 1), noise(2))

@@ -162,6 +162,7 @@ def test_the_reconstruction_presets_run_on_a_file_of_one_variable(name, tmp_path
     file = tmp_path / "orbit.csv"
     file.write_text("t,x\n" + "\n".join(f"{0.1 * i:.1f},{math.sin(0.1 * i):.6f}" for i in range(600)) + "\n")
     small = ["trainer.epochs=2", "trainer.epoch_steps=3", "task.window=20", "trainer.burn_in=5", "analyses={}"]
+    small += ["models.esn.units=12", "trainers.esn.strengths=[1e-6,1e-3]"]
     run = rs.run(name, out=tmp_path, set=[f"task.path={file}", *small])
     assert run.status == "done"
     assert run.verdict

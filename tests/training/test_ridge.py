@@ -13,6 +13,7 @@ from rnnscope.core.random import Streams
 from rnnscope.core.step_data import StepData, step_set
 from rnnscope.core.system import DynamicalSystem, LinearReadout
 from rnnscope.numerics.regression import ridge
+from rnnscope.training.free_run_distance import free_run_distance
 from rnnscope.training.ridge_run import RidgeRun
 
 RESERVOIR = rs.EchoState(units=25, degree=5)
@@ -73,10 +74,11 @@ def test_the_strength_with_the_smallest_validation_loss_is_taken() -> None:
     data = lorenz(noise_sd=0.05)
     grid = (1e2, 1e-2, 1e-4, 1e-10)
     model, records, outcome = trained(data, strengths=grid)
-    losses = [r.values["validation_loss"] for r in records[:-1]]
+    losses = [r.values["validation_loss"] for r in records]
     best = grid[int(np.argmin(losses))]
-    assert [r.values["strength"] for r in records] == [*grid, best]
-    assert outcome.score == min(losses) == records[-1].values["validation_loss"]
+    assert [r.values["strength"] for r in records] == [*grid]
+    assert outcome.score == min(losses) == losses[outcome.best_epoch - 1]
+    assert outcome.unit == "candidate"
     assert outcome.criterion == "validation loss"
     np.testing.assert_allclose(readout(model)[0], ridge(*samples(model, data), best)[0], rtol=1e-6, atol=1e-8)
 
@@ -96,6 +98,17 @@ def test_free_runs_can_choose() -> None:
     assert errors[1] < errors[0] <= 1.0
     assert outcome.score == errors[-1] == min(errors)
     assert outcome.criterion == "closed-loop error"
+
+
+def test_the_distance_of_free_runs_can_choose() -> None:
+    data = lorenz(duration=60.0)
+    model, records, outcome = trained(data, strengths=(1e-1, 1e-10), choose="reconstruction")
+    distances = [r.values["free_run"] for r in records]
+    assert distances[1] < distances[0]
+    assert outcome.score == distances[-1] == min(distances)
+    assert records[1].values["free_run"] == pytest.approx(free_run_distance(model, data)["free_run"], abs=1e-12)
+    assert outcome.criterion.startswith("distance of free runs")
+    assert "strength 1e-10" in outcome.reason
 
 
 def test_recursive_least_squares_is_ridge_regression_to_eight_digits() -> None:
@@ -213,6 +226,10 @@ def test_what_cannot_be_solved_is_refused_in_words() -> None:
         trained(lorenz(head="gaussian"))
     with pytest.raises(rs.ConfigError, match="strength above 0"):
         trained(data, method="rls", strengths=(0.0,))
+    flips = rs.FlipFlop().prepare(Streams(0))
+    for choice in ("free_run", "reconstruction"):
+        with pytest.raises(rs.ConfigError, match=f"choose is {choice}"):
+            started(flips, choose=choice)
     waves = rs.HiddenMarkov(num_sequences=20, num_steps=5).prepare(Streams(0))
     with pytest.raises(rs.ConfigError, match="target for every input"):
         rs.Ridge().start(RESERVOIR.build(data.signature, torch.Generator()), waves, Streams(0))

@@ -13,7 +13,10 @@ from rnnscope.core.errors import ConfigError, ShapeError
 from rnnscope.core.padding import real_steps
 from rnnscope.core.system import SequenceModel
 
+Rows = slice | Tensor
 BATCH = 512
+ROUGH, SMALL = 0.01, 1e-4  # a residual beyond this share of the change, and beyond this, is integrated anew
+DEEPEST = 16  # halvings of a cell of the way
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ def integrated_gradients(
         A_tk = (x_tk - x°_tk) ∫_0^1 ∂F/∂x_tk (x° + α (x - x°)) dα,     Σ_tk A_tk = F(x) - F(x°)
 
     with Gauss-Legendre quadrature. F is the logit of `targets`, less that of `against` where given. The model is left as it is.
+    Where the sum misses F(x) - F(x°) by more than 1 % the integral is taken anew, over cells that are halved where they do not add
+    up: the answer of a network that holds a decision tips within a narrow stretch of the way, which few points miss.
 
     Args:
         model: gives logits (N, K, C), of which the last step counts. inputs: as the model reads them.
@@ -86,7 +91,7 @@ def integrated_gradients(
     wanted = targets.to(inputs.device)
     other = None if against is None else against.to(inputs.device)
 
-    def number(rows: slice, values: Tensor) -> Tensor:
+    def number(rows: Rows, values: Tensor) -> Tensor:
         logits = quiet(values, None if lengths is None else lengths[rows], last=1)[:, -1]
         chosen = logits.gather(1, wanted[rows, None])[:, 0]
         return chosen if other is None else chosen - logits.gather(1, other[rows, None])[:, 0]
@@ -95,23 +100,69 @@ def integrated_gradients(
     with torch.no_grad():
         whole = slice(0, len(inputs))
         change = number(whole, inputs) - number(whole, start)
+    missed = (values.sum((1, 2)) - change).abs()
+    rough = (missed > ROUGH * change.abs()) & (missed > SMALL)
+    for row in rough.nonzero():
+        allowed = max(SMALL, ROUGH * float(change[row].abs())) / num_steps
+        anew = _integrate_in_cells(number, row, inputs[row[0]], start[row[0]], num_steps, allowed)
+        if (anew.sum() - change[row]).abs() < missed[row]:
+            values[row] = anew
     return Attribution(values, values.sum((1, 2)) - change, change)
 
 
-def _integrate(number: Callable[[slice, Tensor], Tensor], inputs: Tensor, start: Tensor, num_steps: int) -> Tensor:
+def _integrate(number: Callable[[Rows, Tensor], Tensor], inputs: Tensor, start: Tensor, num_steps: int) -> Tensor:
     """(x - x°) times the mean gradient along the way, in batches of rows."""
     nodes, weights = np.polynomial.legendre.leggauss(num_steps)
     way = inputs - start
     found = torch.zeros_like(inputs)
-    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's recurrent layers have no gradient in evaluation mode
-        for first in range(0, len(inputs), BATCH):
-            rows = slice(first, first + BATCH)
-            for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-                at = (start[rows] + float(node) * way[rows]).requires_grad_(True)
-                with torch.enable_grad():
-                    gradient = torch.autograd.grad(number(rows, at).sum(), at)[0]
-                found[rows] += float(weight) * gradient
+    for first in range(0, len(inputs), BATCH):
+        rows = slice(first, first + BATCH)
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            found[rows] += float(weight) * _gradient(number, rows, start[rows] + float(node) * way[rows])
     return found * way
+
+
+def _gradient(number: Callable[[Rows, Tensor], Tensor], rows: Rows, at: Tensor) -> Tensor:
+    at = at.requires_grad_(True)
+    # cuDNN's recurrent layers have no gradient in evaluation mode
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        return torch.autograd.grad(number(rows, at).sum(), at)[0]
+
+
+def _integrate_in_cells(
+    number: Callable[[Rows, Tensor], Tensor], row: Tensor, end: Tensor, start: Tensor, count: int, tolerance: float
+) -> Tensor:
+    """The same for one row, over cells that are halved until each adds up to the change of the number over it.
+
+    Args:
+        row: its number, (1,). end, start: (T, X). count: of cells at first. tolerance: of a cell's sum.
+    """
+    way, found = end - start, torch.zeros_like(end)
+    left, width = torch.arange(count, dtype=torch.float64, device=end.device) / count, 1 / count
+    for halved in range(DEEPEST + 1):
+        share, missed = _cells(number, row, start, way, left, width)
+        open_ = (missed > tolerance) & (halved < DEEPEST) & (len(left) <= 4 * count)
+        found += share[~open_].sum(0)
+        left, width = torch.cat([left[open_], left[open_] + width / 2]), width / 2
+        if not len(left):
+            break
+    return found
+
+
+def _cells(
+    number: Callable[[Rows, Tensor], Tensor], row: Tensor, start: Tensor, way: Tensor, left: Tensor, width: float
+) -> tuple[Tensor, Tensor]:
+    """What cells of one width contribute, (C, T, X), by two points of Gauss in each, and by how much each sum misses the change."""
+
+    def at(share: float) -> Tensor:
+        return start + (left + share * width).to(way)[:, None, None] * way
+
+    rows = row.expand(len(left))
+    shares = [_gradient(number, rows, at(node)) * (width / 2) * way for node in (0.5 - 0.5 / 3**0.5, 0.5 + 0.5 / 3**0.5)]
+    with torch.no_grad():
+        change = number(rows, at(1.0)) - number(rows, at(0.0))
+    share = shares[0] + shares[1]
+    return share, (share.sum((1, 2)) - change).abs()
 
 
 def _check(

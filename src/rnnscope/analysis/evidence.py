@@ -20,7 +20,7 @@ from rnnscope.core.spec import Positive, PositiveFloat
 from rnnscope.core.tables import Figure
 
 CLEAR = 0.01  # p-value below which a difference is called one
-INCOMPLETE = 0.05  # residual beyond this share of the margin's change is said to be too much
+INCOMPLETE = 0.05  # residual beyond this share of the margin's change is too much
 
 
 class Evidence(AnalysisSpec):
@@ -30,7 +30,8 @@ class Evidence(AnalysisSpec):
 
     Fields:
         baseline: what "nothing" looks like: zero (the mean, where inputs were standardised) or mean (of the training part).
-        num_sequences: attributed, of all classes. num_examples: drawn, 1 to 12. num_steps: points of the quadrature, 1 to 4096.
+        num_sequences: attributed, of all classes. num_examples: drawn, 1 to 12. num_steps: points of the quadrature, 1 to 4096;
+            more are taken where these do not suffice.
         removed: share of the steps that are set to the baseline, in (0, 1).
         part: whose sequences: test, or another of the task's parts.
     """
@@ -175,6 +176,7 @@ def _metrics(seen: Seen) -> dict[str, float]:
         "relative_residual_median": float(relative.median()),
         "relative_residual_worst": float(relative.quantile(0.95)),
         "residual_worst": float(found.residual.abs().max()),
+        "num_incomplete": float((relative > INCOMPLETE).sum()),
     }
 
 
@@ -197,8 +199,12 @@ def _statements(found: dict[str, float], part: str) -> Iterator[str]:
         f"With the {share} of steps that have most evidence set to the baseline, {100 * most:.0f} % of the decisions change; "
         f"with as many random steps, {100 * random:.0f} %: {word}."
     )
-    worst = found["relative_residual_worst"]
-    enough = "" if worst < INCOMPLETE else "; raise num_steps before reading single steps"
+    worst, missed = found["relative_residual_worst"], found["num_incomplete"]
+    enough = (
+        f"; {missed:.0f} of them miss it by more than {100 * INCOMPLETE:.0f} %: do not read their single steps"
+        if missed
+        else ""
+    )
     yield (
         f"Completeness: the attributions add up to the change of the margin from the baseline to within "
         f"{_percent(found['relative_residual_median'])} of it (median; for 95 % of the sequences to within {_percent(worst)}){enough}."

@@ -10,6 +10,7 @@ from rnnscope.analysis.figures_fixed_points import eigenvalue_figure, flow_figur
 from rnnscope.analysis.rays import rays_of, rays_statement, rays_table
 from rnnscope.analysis.view import HeldInput, Loop, View, view
 from rnnscope.analysis.wording import listed
+from rnnscope.core.forecast import ForecastData
 from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegativeFloat, Positive
@@ -55,7 +56,7 @@ class FixedPointSearch(AnalysisSpec):
             | ({} if rays is None else {"ray_factors": rays.decay_rates.tolist(), "ray_shares": rays.basin_shares.tolist()}),
             _arrays(found, seen, outputs) | ({} if rays is None else {"rays": rays.directions.numpy()}),
             (
-                *([_table(found, outputs)] if len(found) else []),
+                *([_table(found, *_told(outputs, data))] if len(found) else []),
                 *([rays_table(rays)] if rays is not None and len(rays) else []),
             ),
             {"found": found, "view": seen, "components": principal_components(seen.visited)},
@@ -191,7 +192,15 @@ def _arrays(found: FixedPoints, seen: View, outputs: Tensor) -> dict[str, Any]:
     }
 
 
-def _table(found: FixedPoints, outputs: Tensor) -> Table:
+def _told(outputs: Tensor, data: TrainingData) -> tuple[Tensor, str]:
+    """What is said at each point, and its name: the next step's forecast in physical units where outputs are levels of a series."""
+    if not isinstance(data, ForecastData) or data.representation.differences:
+        return outputs, "output"
+    seen = data.representation
+    return torch.from_numpy(seen.unlevel(seen.means(outputs.detach().numpy())[:, 0])), "forecast"
+
+
+def _table(found: FixedPoints, outputs: Tensor, name: str) -> Table:
     scale = max(1.0, float(outputs.abs().max())) if outputs.numel() else 1.0
     order = sorted(range(len(found)), key=lambda i: (int(found.num_unstable[i]), -int(found.num_starts[i])))
     rows = []
@@ -218,15 +227,16 @@ def _table(found: FixedPoints, outputs: Tensor) -> Table:
         Column("modulus", "modulus of λ"),
         Column("time", "time constant (steps)"),
         Column("period", "turns once in (steps)"),
-        Column("output", "output"),
+        Column("output", name),
         Column("residual", "residual"),
         Column("alone", "alone within"),
         Column("starts", "starts"),
     )
     border = " On a border of linear regions there are no eigenvalues." if any("border" in kind for kind in found.kinds) else ""
     more = f" The first {SHOWN} of {len(found)}." if len(found) > SHOWN else ""
+    units = "Forecast: of the next step, in physical units. " if name == "forecast" else ""
     note = (
-        "A negative time constant is that of growth. Residual: largest |F(h) - h|. Alone within: no other fixed point lies closer in "
+        f"{units}A negative time constant is that of growth. Residual: largest |F(h) - h|. Alone within: no other fixed point lies closer in "
         f"the hidden state, certified up to rounding (Newton-Kantorovich); – where that could not be shown.{border}{more}"
     )
     return Table("Fixed points", columns, tuple(rows), note)

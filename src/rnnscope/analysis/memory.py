@@ -1,5 +1,6 @@
 """Analysis: how long the network remembers, whether it forgets where it began, and how far its gradients reach."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,14 +10,17 @@ import torch
 from rnnscope.analysis.figures_memory import capacity_figure, forgetting_figure, gradient_figure, sensitivity_figure
 from rnnscope.analysis.view import View, view
 from rnnscope.analysis.wording import capitalised
-from rnnscope.core.interfaces import AnalysisSpec, Findings, SupervisedData, Trained, TrainingData
+from rnnscope.core.interfaces import AnalysisSpec, Findings, SequenceModel, SupervisedData, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.spec import NonNegative, Positive
+from rnnscope.core.system import rollout
 from rnnscope.core.tables import Figure
 from rnnscope.dynamics.forgetting import forgetting
 from rnnscope.dynamics.gradient_flow import GradientFlow, gradient_flow
 from rnnscope.dynamics.memory_capacity import memory_capacity
 from rnnscope.dynamics.sensitivity import sensitivity
+
+TRIED_STEPS = 16  # over which a model and the system inside are compared
 
 
 class Memory(AnalysisSpec):
@@ -44,7 +48,7 @@ class Memory(AnalysisSpec):
                 seen.system, long[None, : 4 * self.max_lag], max_lag=min(self.max_lag, self.num_steps // 4), rng=rng
             ),
         }
-        gradients = _gradients(seen, data)
+        gradients = _gradients(trained.model, seen, data)
         if gradients is not None:
             found["gradients"] = gradients
         if self.capacity_lag and seen.system.input_size:
@@ -67,17 +71,29 @@ class Memory(AnalysisSpec):
             yield capacity_figure(found["capacity"])
 
 
-def _gradients(seen: View, data: TrainingData) -> GradientFlow | None:
-    """Of the task's own loss, where there are targets: at the steps that the targets belong to."""
+def _gradients(model: SequenceModel, seen: View, data: TrainingData) -> GradientFlow | None:
+    """Of the task's own loss, where there are targets and the system's readout answers: at the steps that the targets belong to."""
     inputs, targets = seen.probe.inputs, seen.probe.targets
-    if targets is None or not isinstance(data, SupervisedData):
+    if targets is None or not isinstance(data, SupervisedData) or not _answers(model, seen):
         return None
     steps = targets.shape[1]
+    asked = torch.isfinite(targets).reshape(*targets.shape[:2], -1).any(2).any(0)  # of steps
+    last_only = not bool(asked[:-1].any())
 
     def loss(outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         return torch.stack([data.loss(o[None, -steps:], w[None]) for o, w in zip(outputs, wanted, strict=True)])
 
-    return gradient_flow(seen.system, inputs, targets, loss=loss)
+    return gradient_flow(seen.system, inputs, targets, loss=loss, last_only=last_only)
+
+
+@torch.no_grad()
+def _answers(model: SequenceModel, seen: View) -> bool:
+    """Whether the system's readout gives the model's own outputs: not where these come of two directions, or of all states."""
+    inputs = seen.probe.inputs[:2, :TRIED_STEPS]
+    quiet = copy.deepcopy(model).eval()
+    said = quiet(inputs.to(next(quiet.parameters(), inputs)), last=1).to(inputs)
+    read = rollout(seen.system, inputs.to(seen.system.initial_state(1)), fused=False).outputs[:, -1:].to(inputs)
+    return said.shape == read.shape and torch.allclose(said, read, rtol=1e-2, atol=1e-3)
 
 
 def _statements(found: dict[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from rnnscope.core.free_runs import Player
 from rnnscope.core.interfaces import AnalysisSpec, Findings, Trained, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.series import Series
-from rnnscope.core.spec import NonNegative, Positive, PositiveFloat
+from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive, PositiveFloat
 from rnnscope.core.system import SequenceModel, only_system
 from rnnscope.core.tables import Column, Figure, Row, Table
 from rnnscope.numerics.delays import delay_lag, delayed
@@ -37,6 +37,8 @@ class Reconstruction(AnalysisSpec):
         num_runs: free runs, from starts spread over the series. num_steps: of each, after burn_in steps that do not count.
         num_starts: of forecasts over the test part. lead_steps: of each, at most half of the test part.
         num_bins: cells per variable; None: up to 30, fewer where the recording does not fill them.
+        smoothing: standard deviation by which spectra are smoothed, in bins of the whole recording's, >= 0. The more, the smaller D_H
+            and its floor: compare only scores of one smoothing and length.
         lyapunov_time: 1 / largest exponent of the true system, in the unit of the series' time (steps where it has none), where known.
     """
 
@@ -46,6 +48,7 @@ class Reconstruction(AnalysisSpec):
     num_starts: Positive = 200
     lead_steps: Positive = 1000
     num_bins: Positive | None = None
+    smoothing: NonNegativeFloat = 20.0
     lyapunov_time: PositiveFloat | None = None
 
     def obstacle(self, model: SequenceModel, data: TrainingData) -> str:
@@ -75,6 +78,7 @@ class Reconstruction(AnalysisSpec):
             delayed(generated, lag),
             forecasts=self._forecasts(player, data),
             num_bins=self.num_bins,
+            smoothing=self.smoothing,
             dt=data.sampling_interval,
             lyapunov_time=self.lyapunov_time,
             rng=streams.numpy(),

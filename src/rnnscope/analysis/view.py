@@ -28,7 +28,7 @@ class View:
         map: the autonomous map: the network with its outputs fed back, or with one input held.
         held: the input held, (X,); for a closed loop its exogenous part, (E,).
         is_closed: whether outputs are fed back.
-        visited: states of the map along the probe, (B, T, S), from the last nine tenths of its steps.
+        visited: states of the map along the probe, (B, T, S), from the last nine tenths of its steps, of a closed loop the last half.
         probe: the sequences that drove it, float64.
         words: which map this is, e.g. "with its input held at zero".
     """
@@ -70,11 +70,13 @@ def view(
     part, system = _first(model)
     system = in_double(system).eval().requires_grad_(False)
     found = data.probe(num_sequences, rng)
-    probe = Probe(found.inputs.double(), None if found.targets is None else found.targets.double())
+    wanted = found.targets
+    probe = Probe(found.inputs.double(), wanted.double() if wanted is not None and wanted.is_floating_point() else wanted)
     feedback = data.feedback if isinstance(data, SupervisedData) else None
     if loop == "closed" and feedback is None:
         raise ConfigError("loop is closed, but this task's outputs are no inputs", "open or auto", "set loop=open")
-    states = _states(system, probe.inputs)
+    is_closed = feedback is not None and loop != "open"
+    states = _states(system, probe.inputs, 0.5 if is_closed else 0.1)
     mean = probe.inputs.flatten(0, 1).mean(0)
     if feedback is None or loop == "open":
         held = _held(input, mean, system.input_size)
@@ -99,10 +101,13 @@ def _first(model: SequenceModel) -> tuple[str, DynamicalSystem]:
 
 
 @torch.no_grad()
-def _states(system: DynamicalSystem, inputs: Tensor) -> Float[Tensor, "B T S"]:
+def _states(system: DynamicalSystem, inputs: Tensor, warm_up: float) -> Float[Tensor, "B T S"]:
+    """States along the inputs after a share of the steps. A loop begins where a forecast does, when the initial state is forgotten:
+    before that it may lie in the basin of another attractor.
+    """
     states = rollout(system, inputs.to(system.initial_state(1)), fused=False).states
     assert states is not None
-    return states[:, states.shape[1] // 10 :].double()
+    return states[:, int(warm_up * states.shape[1]) :].double()
 
 
 def _held(input: HeldInput, mean: Tensor, size: int) -> Tensor:

@@ -1,5 +1,6 @@
 """The verb tune: search over fields of an experiment by its validation score."""
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -55,10 +56,18 @@ def tune(
         space = dict(parse_range(text) for text in over)
         found = search(chosen, space, trials=trials, sampler=samplers[sampler], out=out, told=tell)
         best = found.best_trial
+        first = found.trials[0]
+        own = f"; as it stands: {first.error or f'{first.score:.6g}'}" if found.begins_as_is else ""
         lines = [
-            f"best of {len(found.trials)} by {found.criterion}: {best.score:.6g} with "
-            + ", ".join(f"{path}={value}" for path, value in best.values.items()),
+            f"best of {len(found.trials)} by {found.criterion}: {best.score:.6g}{own}",
+            *(
+                f"  {path}={value:.6g}" if isinstance(value, float) else f"  {path}={value}"
+                for path, value in best.values.items()
+            ),
             f"table: {found.path / 'trials.csv'}",
             f"go on with: rnnscope run {found.path / 'best.yaml'}",
         ]
-        emit({"folder": str(found.path), "score": best.score, "values": best.values}, as_json, "\n".join(lines))
+        told = {"folder": str(found.path), "score": best.score, "values": best.values, "criterion": found.criterion}
+        if found.begins_as_is:
+            told["score_as_it_stands"] = first.score if math.isfinite(first.score) else None
+        emit(told, as_json, "\n".join(lines))

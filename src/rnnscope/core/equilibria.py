@@ -46,6 +46,10 @@ class RestEquation(ABC):
         """A bound on the norm of R'' within `radius` of each row; infinite where none is known."""
         return unknowns.new_full((len(unknowns),), torch.inf)
 
+    def for_proof(self, unknowns: Float[Tensor, "N U"]) -> tuple["RestEquation", Tensor]:
+        """The equation in which a certificate is sought, and the same points in its unknowns: this one, unless it hides some."""
+        return self, unknowns
+
 
 class DrivenRest(ABC):
     """R(u, x) = 0: what a system knows of its rest under an input x that is held, or that its own output sets.
@@ -81,6 +85,26 @@ class DrivenRest(ABC):
     @abstractmethod
     def curvature(self, unknowns: Float[Tensor, "N U"], inputs: Float[Tensor, "N X"], radius: float, *, fed: bool) -> Tensor:
         """A bound on the norm of R'' in u, with `fed` in (u, x), within `radius` of each row, (N,)."""
+
+    def readout_curvature(self) -> Float[Tensor, " Y"]:
+        """A bound on the norm of each output's second derivative in the state; a single 0 where the readout is affine."""
+        return torch.zeros(1, dtype=torch.float64)
+
+
+class SettlesRest(DrivenRest):
+    """A rest that the held input decides: from any start the system comes to the same u = H(x), R(H(x), x) = 0."""
+
+    @abstractmethod
+    def settles(self) -> bool:
+        """Whether it does, as far as several starts under several inputs tell."""
+
+    @abstractmethod
+    def settle(self, inputs: Float[Tensor, "N X"]) -> Float[Tensor, "N U"]:
+        """H(x) of each row; NaN where it does not come to rest."""
+
+    @abstractmethod
+    def settle_jacobian(self, unknowns: Float[Tensor, "N U"], inputs: Float[Tensor, "N X"]) -> Float[Tensor, "N S X"]:
+        """dh/dx of the state `expand(H(x), x)` at each row, unknowns = H(x)."""
 
 
 class KnowsRest(ABC):

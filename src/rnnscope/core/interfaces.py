@@ -78,7 +78,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class Probe:
-    """Sequences as a network meets them: inputs (B, T, X) on the CPU and, where there are targets, (B, T', Y) those of the last T' steps."""
+    """Sequences as a network meets them: inputs (B, T, X) on the CPU and, where there are targets, those of the last T' steps.
+
+    Targets are numbers (B, T', Y), or numbers of classes (B, T'), as the task's loss takes them.
+    """
 
     inputs: Tensor
     targets: Tensor | None = None
@@ -148,7 +151,7 @@ class SupervisedData(TrainingData):
         return {}
 
     def free_runs(self, system: DynamicalSystem) -> tuple[np.ndarray, np.ndarray] | None:
-        """What was recorded in the validation (else the training) part and what a system makes of it when it runs on by itself.
+        """What was recorded in the training and validation parts and what a system makes of it when it runs on by itself.
 
         Both (B, T, D), to be compared as distributions; None where the task knows no free run. Never the test part.
         """

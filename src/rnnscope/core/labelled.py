@@ -241,13 +241,17 @@ class LabelledData(SupervisedData):
         return {"accuracy": float(right.sum() / counts.sum()), "recall": float(recalls.mean())}
 
     def probe(self, num_sequences: int, rng: torch.Generator) -> Probe:
-        """Sequences of the training part at their full length: the longest ones first where lengths differ."""
+        """Sequences of the training part at their full length: the longest ones first where lengths differ.
+
+        They are cut to the shortest of them then, so that their last step is not the one whose class is asked for: no targets.
+        """
         chosen = torch.randperm(len(self.train), generator=rng)
         if self.train.lengths is not None:
             chosen = chosen[self.train.lengths.cpu()[chosen].argsort(descending=True, stable=True)]
-        inputs = self.train.inputs[chosen[:num_sequences].to(self.train.inputs.device)].cpu()
+        rows = chosen[:num_sequences].to(self.train.inputs.device)
+        inputs = self.train.inputs[rows].cpu()
         if self.train.lengths is None:
-            return Probe(inputs)
+            return Probe(inputs, self.train.labels[rows, None].cpu())
         return Probe(inputs[:, : int(self.train.lengths.cpu()[chosen[:num_sequences]].min())])
 
     def describe(self) -> dict[str, Any]:

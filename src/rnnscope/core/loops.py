@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnnscope.core.equilibria import DrivenRest, KnowsRest, RestEquation
 from rnnscope.core.errors import ShapeError
+from rnnscope.core.fed_rest import fed_rest
 from rnnscope.core.jacobians import input_jacobians, readout_jacobians, state_jacobians
 from rnnscope.core.system import AnalyticJacobian, DynamicalSystem, Push, TangentProducts, check_state
 
@@ -213,61 +214,10 @@ class ClosedLoop(DynamicalSystem, AnalyticJacobian, TangentProducts, KnowsRest):
 
     def rest_equation(self, input: Tensor) -> RestEquation | None:
         inner = self.system.driven_rest() if isinstance(self.system, KnowsRest) else None
-        return None if inner is None else FedRest(self, inner, input)
+        return None if inner is None else fed_rest(self, inner, input)
 
     def driven_rest(self) -> DrivenRest | None:
         return None
-
-
-class FedRest(RestEquation):
-    """Rest of a closed loop in the unknowns (u, x): R(u, x) = 0 of the inner system, and x = A x + B G(h) + C e.
-
-    The readout is taken to be affine in what `expand_jacobian` shows of the state.
-    """
-
-    def __init__(self, loop: ClosedLoop, inner: DrivenRest, exogenous: Float[Tensor, " E"]) -> None:
-        self.loop, self.inner, self.exogenous = loop, inner, exogenous
-        self.size = inner.size + loop.system.input_size
-        if inner.lower is not None and inner.upper is not None:
-            free = inner.lower.new_full((loop.system.input_size,), torch.inf)
-            self.lower, self.upper = torch.cat([inner.lower, -free]), torch.cat([inner.upper, free])
-
-    def _split(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
-        return unknowns[:, : self.inner.size], unknowns[:, self.inner.size :]
-
-    def _feed(self, state: Tensor, fed: Tensor) -> Tensor:
-        exogenous = self.exogenous.to(state).expand(len(state), -1)
-        return self.loop.feedback.like(state)(fed, self.loop.system.readout(state), exogenous)
-
-    def reduce(self, states: Tensor) -> Tensor:
-        state, previous = self.loop.split(states)
-        return torch.cat([self.inner.reduce(state), self._feed(state, previous)], 1)
-
-    @torch.no_grad()
-    def expand(self, unknowns: Tensor) -> Tensor:
-        rest, fed = self._split(unknowns)
-        return self.loop.join(self.inner.expand(rest, fed), fed)
-
-    @torch.no_grad()
-    def residual(self, unknowns: Tensor) -> Tensor:
-        rest, fed = self._split(unknowns)
-        return torch.cat([self.inner.residual(rest, fed), self._feed(self.inner.expand(rest, fed), fed) - fed], 1)
-
-    @torch.no_grad()
-    def linearise(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
-        rest, fed = self._split(unknowns)
-        residual, by_rest, by_fed = self.inner.linearise(rest, fed)
-        state = self.inner.expand(rest, fed)
-        feedback = self.loop.feedback.like(state)
-        back = feedback.from_output @ readout_jacobians(self.loop.system, state)
-        of_rest, of_fed = self.inner.expand_jacobian(rest, fed)
-        loop_by_fed = back @ of_fed + feedback.carry
-        loop_by_fed.diagonal(dim1=1, dim2=2).sub_(1)
-        jacobian = torch.cat([torch.cat([by_rest, by_fed], 2), torch.cat([back @ of_rest, loop_by_fed], 2)], 1)
-        return torch.cat([residual, self._feed(state, fed) - fed], 1), jacobian
-
-    def curvature(self, unknowns: Tensor, radius: float) -> Tensor:
-        return self.inner.curvature(*self._split(unknowns), radius, fed=True)
 
 
 class WithNoise(DynamicalSystem):

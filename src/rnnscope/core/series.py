@@ -124,7 +124,8 @@ class Representation:
 
     def level(self, values: np.ndarray) -> np.ndarray:
         """z = (g(x) - m)/s."""
-        return (_FORWARD[self.transform](values) - self.location) / self.scale
+        with np.errstate(divide="ignore", invalid="ignore"):  # of forecasts at the end of the transform's domain, or beyond it
+            return (_FORWARD[self.transform](values) - self.location) / self.scale
 
     def unlevel(self, level: np.ndarray) -> np.ndarray:
         """x = g⁻¹(m + s z)."""

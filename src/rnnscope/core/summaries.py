@@ -19,9 +19,14 @@ def training_summary(histories: list[History]) -> dict[str, Any]:
         "repeats": [{"score": o.score, "epoch": o.best_epoch, "reason": o.reason, "seconds": o.seconds} for o in outcomes],
         "seconds": float(np.mean([o.seconds for o in outcomes])),
         "final_train_loss": float(
-            np.mean([h.columns["train_loss"][-1] for h in histories if "train_loss" in h.columns] or [np.nan])
+            np.mean([h.columns["train_loss"][_last(h)] for h in histories if "train_loss" in h.columns] or [np.nan])
         ),
     }
+
+
+def _last(history: History) -> int:
+    """The row with which training ended: of candidates the one chosen."""
+    return -1 if history.outcome.unit == "epoch" else min(history.outcome.best_epoch, len(history.columns["train_loss"])) - 1
 
 
 def summarise(repeats: list[dict[str, Scores]]) -> dict[str, Any]:

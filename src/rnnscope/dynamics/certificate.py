@@ -36,6 +36,7 @@ class Certificate:
 @torch.no_grad()
 def certify(equation: RestEquation, unknowns: Float[Tensor, "N U"]) -> Certificate:
     """The certificate of each point: the largest ball of `RADII` in which the theorem applies decides."""
+    equation, unknowns = equation.for_proof(unknowns)
     inverse_norm, newton = _inverse(equation, unknowns)
     certified = torch.zeros(len(unknowns), dtype=torch.bool)
     exists = torch.full((len(unknowns),), torch.nan, dtype=torch.float64)

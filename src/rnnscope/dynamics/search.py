@@ -59,7 +59,7 @@ class Search:
 
     def _known(self) -> KnownRoots | None:
         """What is found, with half the radius in which each is certified to be alone; None where there is no such certificate."""
-        if not 0 < len(self.found) <= MOST_KNOWN:
+        if not 0 < len(self.found) <= MOST_KNOWN or self.equation.for_proof(self.found)[0] is not self.equation:
             return None
         if len(self.radii) != len(self.found):
             certificate = certify(self.equation, self.found)

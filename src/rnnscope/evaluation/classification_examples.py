@@ -9,7 +9,7 @@ from rnnscope.core.labelled import LabelledData, LabelledSet
 from rnnscope.core.tables import Figure
 from rnnscope.plotting import COLOURS, MUTED, colour, new_figure, plain
 
-MOST_LINES, MOST_BARS, SHOWN_STEPS, SHOWN_FRAMES = 5, 8, 400, 8
+MOST_LINES, MOST_BARS, SHOWN_STEPS, SHOWN_FRAMES = 5, 8, 400, 12
 COLUMNS = 3
 
 
@@ -85,6 +85,8 @@ def _draw(panel: Axes, inputs: np.ndarray, data: LabelledData) -> None:
     else:
         reach = float(np.abs(inputs).max()) or 1.0
         panel.imshow(inputs.T, aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest")
+        if width <= MOST_BARS:
+            panel.set_yticks(range(width), [plain(n) for n in data.input_names])
         panel.grid(visible=False)
 
 

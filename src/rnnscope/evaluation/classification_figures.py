@@ -94,6 +94,7 @@ def confusion(data: LabelledData, best: dict[str, ModelResult]) -> Figure:
         panel.set(xlabel="decided", ylabel="true class", title=plain(name))
         panel.grid(visible=False)
     caption = "Confusion on the test part: numbers of sequences; the darker, the larger the share of the true class."
+    caption += f" The first {len(names)} of {len(best)} models." if len(names) < len(best) else ""
     return Figure("confusion", caption, figure)
 
 

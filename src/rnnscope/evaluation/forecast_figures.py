@@ -1,5 +1,6 @@
 """The figures of a forecast: each panel is drawn by one function, alone and on the sheet."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -178,6 +179,7 @@ def _loss(story: Story, axes: Axes, names: list[str]) -> None:
         return
     positive = all((loss > 0).all() for loss in losses)
     axes.set(xlabel=story.histories[names[0]][0].outcome.unit, ylabel="loss")
+    axes.locator_params(axis="x", integer=True)
     if positive:
         log_scale(axes, "y")
 
@@ -208,11 +210,18 @@ def _errors(story: Story, axes: Axes, name: str) -> None:
     truth = story.data.series[number].truth[start:stop, 0][: len(forecast)]
     error = truth - forecast[: len(truth)]
     error = error[np.isfinite(error)]
-    axes.hist(error, bins=40, color=story.shade(name), alpha=0.85)
+    power = _power_of_ten(error)
+    axes.hist(error / 10.0**power, bins=40, color=story.shade(name), alpha=0.85)
     axes.axvline(0, color=INK, ls="--", lw=0.9)
     axes.locator_params(axis="x", nbins=5)
-    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 5))
-    axes.set(xlabel=f"true - forecast, MAE {np.abs(error).mean():.3g}", ylabel="count")
+    axes.set(xlabel=f"true - forecast{f' in 1e{power}' if power else ''}, MAE {np.abs(error).mean():.3g}", ylabel="count")
+
+
+def _power_of_ten(values: np.ndarray) -> int:
+    """That of the unit in which to draw values: 0 unless they are very small or very large."""
+    largest = float(np.abs(values).max(initial=0.0))
+    power = math.floor(math.log10(largest)) if largest > 0 else 0
+    return power if not -3 <= power < 5 else 0
 
 
 def _bar_rows(story: Story) -> list[tuple[str, float, float, str]]:

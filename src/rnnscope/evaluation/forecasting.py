@@ -169,7 +169,8 @@ class Forecasting(EvaluationSpec):
             origins = np.unique(np.linspace(span.start, last, min(self.origins, last - span.start + 1)).astype(int))
             forecast = forecaster.run(span.series, origins, leads)
             truth = data.series[span.series].truth[origins[:, None] + np.arange(leads)]
-            squares.append((truth - forecast) ** 2)
+            with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that diverge
+                squares.append((truth - forecast) ** 2)
         return np.sqrt(mean_seen(np.concatenate(squares), (0, 2)))
 
     def _train_part(self, data: ForecastData, one: Forecaster) -> tuple[np.ndarray, np.ndarray]:

@@ -25,13 +25,22 @@ def learning_curves(
 ) -> None:
     """A quantity by epoch, every repeat of every model: the training part thin, the validation part thick.
 
+    Beside models trained in epochs, one solved at once has no course, and its candidates have losses of their own: its loss is a
+    line across.
+
     Args:
         histories: by model. quantity: of the columns train_QUANTITY and validation_QUANTITY; one that is not there is left out.
         scale: factor to the unit of the axis. first: number of the first model, for its colour.
         named: whether the legend names the models.
     """
+    units = {history.outcome.unit for repeats in histories.values() for history in repeats}
     for index, (name, repeats) in enumerate(histories.items(), first):
         for repeat, history in enumerate(repeats):
+            if len(units) > 1 and history.outcome.unit != "epoch":
+                if quantity == "loss" and np.isfinite(history.outcome.score):
+                    text = plain(f"{name}, solved at once") if repeat == 0 else None
+                    panel.axhline(scale * history.outcome.score, color=colour(index), ls="-.", lw=1.2, label=text)
+                continue
             for part, (word, look) in PARTS.items():
                 text = plain(f"{name}, {word}" if named else word) if repeat == 0 else None
                 curve(panel, history, f"{part}_{quantity}", scale=scale, color=colour(index), label=text, **look)

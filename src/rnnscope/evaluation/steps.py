@@ -32,6 +32,10 @@ NOTES = (
     "The task's own rule sees the same inputs; it is a ceiling and does not compete. "
     "A network's output decides for the nearest value that a target can have, or for the symbol with the largest logit.",
 )
+LOGITS = (
+    "Cross-entropy takes outputs for logits. A readout solved by ridge regression on symbols as zeros and ones gives no logits: its "
+    "cross-entropy stays far from zero even where every symbol is right. Compare it with the others by the targets right.",
+)
 COLUMNS = (
     *(Column(key, text, "low") for key, text in ERRORS.items()),
     Column("r2", "R²", "high"),
@@ -92,7 +96,13 @@ class Steps(EvaluationSpec):
             entry["verdict"] = model_verdict(repeats, entry["training"]["best_repeat"], references, data)
         metrics = {**run_metrics(models, references), "ceilings": [RULE] if RULE in references else []}
         shown = headlines(results)
-        return Evaluation(metrics, kept_arrays(references, results), steps_tables(metrics, data), shown, NOTES)
+        return Evaluation(
+            metrics,
+            kept_arrays(references, results),
+            steps_tables(metrics, data),
+            shown,
+            NOTES + (LOGITS if data.exclusive else ()),
+        )
 
     def figures(
         self,
@@ -183,7 +193,8 @@ def _against_trivial(result: ModelResult, references: dict[str, ModelResult], pa
     text = f"{where} it {verb}, the {label(rival)}: {ERRORS[key]} {own[key]:.2g} against {other[key]:.2g}"
     if 0 < own[key] < math.inf and other[key] > 0:
         ratio = other[key] / own[key]
-        text += f" ({float(f'{max(ratio, 1 / ratio):.3g}'):g}x {'less' if ratio > 1 else 'more'})"
+        times = float(f"{max(ratio, 1 / ratio):.3g}")
+        text += f" ({times:g}x {'less' if ratio > 1 else 'more'})" if times > 1 else ""
     if "accuracy" not in own:
         return text
     text += (

@@ -1,6 +1,7 @@
 """Figures of a report on answers at every step: example sequences, scores by age, training."""
 
 from collections.abc import Iterator
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def examples(data: StepData, name: str, result: ModelResult, shade: str) -> Figu
     rows = min(SHOWN_ROWS, len(data.output_names))
     paired = len(data.input_names) == len(data.output_names)  # then each output is drawn over its own input
     panels = rows if paired else rows + 1
-    figure, axes = new_figure(panels, len(data.tests), 10.5, 0.8 + 1.1 * panels)
+    figure, axes = new_figure(panels, len(data.tests), 10.5, max(2.6, 0.8 + 1.1 * panels))
     axes = np.asarray(axes).reshape(panels, len(data.tests))
     for column, (part_name, part) in enumerate(data.tests.items()):
         steps = np.arange(min(part.num_steps, SHOWN_STEPS))
@@ -58,7 +59,7 @@ def examples(data: StepData, name: str, result: ModelResult, shade: str) -> Figu
             if paired:
                 panel.vlines(steps, 0, inputs[:, row], color=MUTED, lw=1.2, label="input")
             _answer(panel, steps, part, row, outputs[:, row], shade, name)
-            panel.set_ylabel(plain(data.output_names[row]) if column == 0 else "")
+            panel.set_ylabel(fill(plain(data.output_names[row]), 16) if column == 0 else "")
         head = "test part" if part_name == "test" else f"test part '{part_name}'"
         axes[0, column].set_title(f"{head}: {part.title}" if part.title else head)
         axes[-1, column].set_xlabel("step")
@@ -108,7 +109,7 @@ def answers(data: StepData, name: str, result: ModelResult, shade: str) -> Figur
         low, high = float(targets.min()), float(targets.max())
         panel.plot([low, high], [low, high], color=INK, lw=0.8)
         panel.plot(targets, outputs, ".", color=shade, ms=3, alpha=0.5)
-        panel.set(xlabel="target", title=f"{part_name}: {data.tests[part_name].title}")
+        panel.set(xlabel="target", title=fill(f"{part_name}: {data.tests[part_name].title}", 36))
     np.atleast_1d(axes)[0].set_ylabel(plain(f"output of {name}"))
     return Figure("answers", f"What {name} answers against what was asked for; right answers lie on the line.", figure)
 
@@ -184,6 +185,7 @@ def training(references: dict[str, ModelResult], histories: dict[str, list[Histo
     panel.axhline(references[rival].scores["test"][error], color=MUTED, ls="--", lw=1, label=label(rival))
     panel.set(xlabel="epoch", ylabel=ERRORS[error])
     log_scale(panel, "y")
+    panel.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*panel.get_legend_handles_labels(), loc="outside upper right", ncols=3)
     caption = f"Training: {ERRORS[error]} by epoch, every repeat. Dashed: the best trivial answer on the test part."
     return Figure("training", caption, figure)

@@ -199,13 +199,13 @@ def right_answers(
 
 
 def by_age(values: Float[np.ndarray, " M"], ages: Int[np.ndarray, " M"]) -> tuple[np.ndarray, np.ndarray]:
-    """Means of values over bins of age; bins with fewer than 100 of them are NaN.
+    """Means of values over at most 25 bins of age, fewer where there are few values; bins with fewer than 100 of them are NaN.
 
     Returns:
         means (bins,) and edges (bins + 1,): bin m holds ages edges[m] … edges[m + 1] - 1.
     """
     oldest = int(ages.max())
-    width = -(-(oldest + 1) // MOST_BINS)
+    width = -(-(oldest + 1) // max(1, min(MOST_BINS, len(ages) // (2 * FEWEST))))
     edges = np.arange(0, oldest + width + 1, width)
     which, bins = ages // width, len(edges) - 1
     counts = np.bincount(which, minlength=bins)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnnscope.core.equilibria import DrivenRest, HeldRest, KnowsRest, RestEquation
 from rnnscope.core.loops import AffineFeedback, FusedClosedLoop
 from rnnscope.core.padding import kept_steps
 from rnnscope.core.system import (
@@ -26,15 +27,14 @@ from rnnscope.core.system import (
     SequenceModel,
     TangentProducts,
 )
+from rnnscope.models.reservoir_rest import ReservoirRest
+from rnnscope.numerics.reservoir_batches import close_loop, drive_features, drive_outputs
 from rnnscope.numerics.reservoir_kernels import (
     MIXED,
     SQUARES,
     STATE,
     PackedReservoir,
     adapt,
-    close_loop,
-    drive_features,
-    drive_outputs,
 )
 
 ReservoirFeatures = Literal["state", "state_squares", "mixed"]
@@ -50,6 +50,7 @@ class ReservoirSystem(
     AnalyticJacobian,
     TangentProducts,
     AdaptsToInputs,
+    KnowsRest,
 ):
     """An echo state network from its arrays: N units, k sources each, X inputs.
 
@@ -141,13 +142,13 @@ class ReservoirSystem(
         """W h of some units, source by source: what W does not hold costs nothing. Leading axes as in `state`."""
         sources, weights = self.get_buffer("sources")[rows], self.get_buffer("recurrent")[rows]
         if sources.shape[1] * 8 > self.state_size:
-            return state @ self._matrix(rows).T
+            return state @ self.recurrent_matrix(rows).T
         total = state[..., sources[:, 0]] * weights[:, 0]
         for j in range(1, sources.shape[1]):
             total = total + state[..., sources[:, j]] * weights[:, j]
         return total
 
-    def _matrix(self, rows: slice = slice(None)) -> Tensor:
+    def recurrent_matrix(self, rows: slice = slice(None)) -> Tensor:
         """W as a matrix."""
         weights = self.get_buffer("recurrent")[rows]
         found = weights.new_zeros(len(weights), self.state_size)
@@ -168,7 +169,7 @@ class ReservoirSystem(
         return self.get_buffer("leak") * torch.cat(found, -1)
 
     def state_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
-        slopes, matrix = self._slopes(state, input), self._matrix()
+        slopes, matrix = self._slopes(state, input), self.recurrent_matrix()
         into = matrix.expand(len(state), -1, -1)
         if self.get_buffer("feedback").shape[1]:
             into = into + self.get_buffer("feedback") @ self.readout_jacobian(state)
@@ -183,7 +184,7 @@ class ReservoirSystem(
         return found
 
     def input_jacobian(self, state: Tensor, input: Tensor) -> Tensor:
-        slopes, matrix = self._slopes(state, input), self._matrix()
+        slopes, matrix = self._slopes(state, input), self.recurrent_matrix()
         found = slopes[:, :, None] * self.get_buffer("drive")
         for rows in self._blocks()[1:]:
             before = slice(0, rows.start)
@@ -218,6 +219,14 @@ class ReservoirSystem(
             new[..., rows] = kept[..., rows] + slopes[..., rows] * (into[..., rows] + self._gathered(new, rows))
         return new
 
+    # rest
+
+    def rest_equation(self, input: Tensor) -> RestEquation | None:
+        return HeldRest(self.driven_rest(), input)
+
+    def driven_rest(self) -> DrivenRest:
+        return ReservoirRest(self)
+
     # whole sequences
 
     def systems(self) -> dict[str, DynamicalSystem]:
@@ -240,9 +249,7 @@ class ReservoirSystem(
             features, final = self.carried_features(inputs, state)
             return self.head(features), final
         final, outputs = _copy(state), state.new_empty(*inputs.shape[:2], self.output_size)
-        net = self.packed()
-        for row, own, out in zip(_array(inputs.to(state)), final.numpy(), outputs.numpy(), strict=True):
-            drive_outputs(net, row, own, out)
+        drive_outputs(self.packed(), _array(inputs.to(state)), final.numpy(), outputs.numpy())
         return outputs, final
 
     def _needs_torch(self, inputs: Tensor, state: Tensor) -> bool:
@@ -267,10 +274,8 @@ class ReservoirSystem(
                 states.append(state)
             return self.state_features(torch.stack(states, 1)), state
         final, features = _copy(state), state.new_empty(*inputs.shape[:2], self.num_features)
-        net, count = self.packed(), len(inputs)
-        outputs = _array(state.new_zeros(count, 1, self.output_size) if forced is None else forced)
-        for row, back, own, out in zip(_array(inputs), outputs, final.numpy(), features.numpy(), strict=True):
-            drive_features(net, row, back, forced is not None, own, out)
+        outputs = _array(state.new_zeros(len(state), 1, self.output_size) if forced is None else forced)
+        drive_features(self.packed(), _array(inputs), outputs, forced is not None, final.numpy(), features.numpy())
         return features, final
 
     def set_readout(self, weight: Tensor, bias: Tensor) -> None:
@@ -301,10 +306,9 @@ class ReservoirSystem(
             return self._slow_loop(state, input, like, exogenous)
         final, fed = _copy(state), _copy(input)
         outputs = state.new_empty(len(state), exogenous.shape[1], self.output_size)
-        net = self.packed()
         carry, from_output, from_exogenous = (_array(m) for m in (like.carry, like.from_output, like.from_exogenous))
-        for e, x, own, out in zip(_array(exogenous), fed.numpy(), final.numpy(), outputs.numpy(), strict=True):
-            close_loop(net, carry, from_output, from_exogenous, e, x, own, out)
+        parts = (_array(exogenous), fed.numpy(), final.numpy(), outputs.numpy())
+        close_loop(self.packed(), carry, from_output, from_exogenous, *parts)
         return outputs, final, fed
 
     def _slow_loop(

@@ -170,3 +170,53 @@ def adapt(net, gain, inputs, state, mean, sd, rate):
             step = -rate * (-mean / variance + h / variance * (2 * variance + 1 - h * h + mean * h))
             net.bias[i] += step
             gain[i] += rate / gain[i] + step * sums[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
+def settle(net, input, state, tolerance, most):
+    """state (N,) = tanh(W state + V x + b) iterated in place; whether it moved no more than `tolerance` within `most` steps."""
+    wide()
+    units, degree = net.sources.shape
+    base, sums = net.bias.copy(), np.empty_like(state)
+    for i in range(units):
+        for d in range(input.shape[0]):
+            base[i] += net.drive[i, d] * input[d]
+    for _ in range(most):
+        for i in range(units):
+            total = base[i]
+            for j in range(degree):
+                total += net.recurrent[i, j] * state[net.sources[i, j]]
+            sums[i] = total
+        moved = 0.0
+        for i in range(units):
+            new = tanh(sums[i])
+            moved = max(moved, abs(new - state[i]))
+            state[i] = new
+        if moved <= tolerance:
+            return True
+    return False
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_SUMS)
+def settle_slopes(net, slopes, found, tolerance, most):
+    """found (N, X) = D (W found + V), D = diag(slopes), iterated in place until it moves no more than `tolerance` of its size."""
+    wide()
+    units, degree = net.sources.shape
+    width = found.shape[1]
+    new = np.empty_like(found)
+    for _ in range(most):
+        moved, size = 0.0, 0.0
+        for i in range(units):
+            for d in range(width):
+                new[i, d] = net.drive[i, d]
+            for j in range(degree):
+                weight, row = net.recurrent[i, j], found[net.sources[i, j]]
+                for d in range(width):
+                    new[i, d] += weight * row[d]
+            for d in range(width):
+                value = slopes[i] * new[i, d]
+                new[i, d] = value
+                moved, size = max(moved, abs(value - found[i, d])), max(size, abs(value))
+        found[:] = new
+        if moved <= tolerance * size:
+            break

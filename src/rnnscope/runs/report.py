@@ -67,6 +67,7 @@ def _templates() -> jinja2.Environment:
     )
     environment.filters["number"] = number
     environment.filters["spread"] = spread
+    environment.filters["seconds"] = seconds
     environment.filters["fact"] = fact
     return environment
 
@@ -151,6 +152,16 @@ def spread(value: float | None) -> str:
         return "–"
     rounded = float(f"{value:.2g}")
     return f"{rounded:.0f}" if 100 <= abs(rounded) < 1e5 else f"{rounded:.2g}"
+
+
+def seconds(value: float) -> str:
+    """A time of training, to a tenth of a second; a dash for no training.
+
+    Example:
+        >>> seconds(0.0), seconds(0.004), seconds(12.34)
+        ('–', '< 0.1', '12.3')
+    """
+    return "–" if value == 0 else "< 0.1" if value < 0.05 else f"{value:.1f}"
 
 
 def fact(value: Any, within: bool = False) -> str:

@@ -75,7 +75,7 @@ class ForecastTask(TaskSpec):
 def assemble(task: ForecastTask, recording: Recording, streams: Streams) -> ForecastData:
     """Split, scale on the training part, encode."""
     for series in (*recording.series, *recording.training_only):
-        check_finite(series)
+        check_finite(series, fills="missing" in type(task).model_fields)
     seed = int(streams.at("split").numpy().integers(2**31))
     parts = task.split.parts(recording.series, task.window, task.horizon, seed)
     everything = [*recording.series]
@@ -124,8 +124,8 @@ def assemble(task: ForecastTask, recording: Recording, streams: Streams) -> Fore
     return data
 
 
-def check_finite(series: Series) -> None:
-    """Raise `DataError` at the first value that is NaN or infinite."""
+def check_finite(series: Series, *, fills: bool) -> None:
+    """Raise `DataError` at the first value that is NaN or infinite; `fills`: whether the task has a policy for missing ones."""
     for names, columns in ((series.names, series.values), (series.covariate_names, series.covariates)):
         bad = ~np.isfinite(columns)
         if bad.any():
@@ -133,5 +133,5 @@ def check_finite(series: Series) -> None:
             raise DataError(
                 f"series '{series.name}': '{names[column]}' is {columns[row, column]} at row {row} ({int(bad.sum())} such values)",
                 "finite numbers",
-                "set task.missing=interpolate, or clean the data",
+                "set task.missing=interpolate, or clean the data" if fills else "clean the data",
             )

@@ -19,7 +19,9 @@ class Ridge(RidgeSettings, TrainerSpec):
         strengths: candidates of λ >= 0, per sample, so that they mean the same for short and long series. Among several the best
             on the validation part is taken; where the task has none, the last tenth of the training part chooses and all of it is
             then used.
-        choose: by what: one_step (squared error), or free_run: error of closed loops from `starts` starts over `free_run_steps` steps.
+        choose: by what: one_step (squared error), free_run (error of closed loops from `starts` starts over `free_run_steps` steps), or
+            reconstruction: how far long free runs are from the training and validation parts, D_stsp + D_H of
+            `rs.reconstruction_scores`. For networks that are to generate an attractor: the best forecast may come to rest in the end.
         method: ridge, or rls: recursive least squares, which takes samples in order and forgets at the rate `forgetting` per sample
             (in (0, 1]; 1: never, and the result is that of ridge). Below λ = 1e-8 rounding spoils rls.
         washout: steps at the start of each stream that only warm the state up. Sequences that start from the initial state in use,
@@ -47,6 +49,12 @@ class Ridge(RidgeSettings, TrainerSpec):
             raise ConfigError(
                 "trainer.choose is free_run, but this task has no closed loop",
                 "a forecasting task",
+                "set trainer.choose=one_step",
+            )
+        if self.choose == "reconstruction" and data.free_runs(model) is None:
+            raise ConfigError(
+                "trainer.choose is reconstruction, but this task has no free run that could be compared with a recording",
+                "a forecasting task with a recorded series without gaps",
                 "set trainer.choose=one_step",
             )
         return RidgeRun(self, model, model, model, data, streams)

@@ -19,17 +19,23 @@ from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive, Spec
 from rnnscope.core.system import AdaptsToInputs, DynamicalSystem, LinearReadout
 from rnnscope.numerics.normal_equations import NormalEquations
 from rnnscope.numerics.rls_kernels import learn_samples
+from rnnscope.training.free_run_distance import free_run_distance
 from rnnscope.training.looking import look_at
 from rnnscope.training.ridge_samples import Piece, Samples
 
 LOOKED_AT = 5  # pieces of the training part on which its loss is measured
+CRITERIA = {
+    "one_step": "validation loss",
+    "free_run": "closed-loop error",
+    "reconstruction": "distance of free runs to the training and validation parts (D_stsp + D_H)",
+}
 
 
 class RidgeSettings(Spec):
     """The fields of `Ridge`, explained there."""
 
     strengths: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = (1e-8,)
-    choose: Literal["one_step", "free_run"] = "one_step"
+    choose: Literal["one_step", "free_run", "reconstruction"] = "one_step"
     starts: Positive = 20
     free_run_steps: Positive = 500
     method: Literal["ridge", "rls"] = "ridge"
@@ -81,10 +87,9 @@ class RidgeRun(TrainingRun):
             state_noise=settings.state_noise,
             input_noise=settings.input_noise,
         )
-        several = len(settings.strengths) > 1
-        self.holds = several and not self.samples.validates
-        self.total_epochs = len(settings.strengths) + several
-        self.done, self.seconds, self.score, self.chosen = False, 0.0, math.nan, math.nan
+        self.total_epochs = len(settings.strengths)
+        self.holds = self.total_epochs > 1 and not self.samples.validates
+        self.done, self.seconds, self.score, self.chosen, self.number = False, 0.0, math.nan, math.nan, 0
         if self.holds and not self.samples.train:
             raise ConfigError(
                 f"trainer.strengths has {len(settings.strengths)} values, and this task has no validation part to choose by",
@@ -102,11 +107,8 @@ class RidgeRun(TrainingRun):
         sums = None if self.settings.method == "rls" else self._sums()
         readouts = self._learned(self.settings.strengths, self.holds) if sums is None else self._solved(sums[0])
         rows = self._losses(readouts)
-        for number, (one, row) in enumerate(zip(readouts, rows, strict=True), 1):
-            if self.total_epochs > 1:
-                yield Record(number, {**row, "strength": one.strength, "seconds": time.perf_counter() - started})
         best = min(range(len(rows)), key=lambda i: self._score(rows[i]))
-        final, self.score, self.chosen = readouts[best], self._score(rows[best]), readouts[best].strength
+        final, self.score, self.chosen, self.number = readouts[best], self._score(rows[best]), readouts[best].strength, best + 1
         if self.holds:  # now with the samples that were held back
             if sums is None:
                 (final,) = self._learned((self.chosen,), False)
@@ -115,11 +117,13 @@ class RidgeRun(TrainingRun):
                 final = Readout(self.chosen, *sums[0].solve(self.chosen))
         self._set(final)
         self.done, self.seconds = True, time.perf_counter() - started
-        yield Record(self.total_epochs, {**rows[best], "strength": self.chosen, "seconds": self.seconds})
+        for number, (one, row) in enumerate(zip(readouts, rows, strict=True), 1):
+            yield Record(number, {**row, "strength": one.strength, "seconds": self.seconds})
 
     def _score(self, row: dict[str, float]) -> float:
         """By what candidates are compared; the smaller the better."""
-        found = row.get("closed_loop_error", row.get("validation_loss", row["train_loss"]))
+        by = {"free_run": "closed_loop_error", "reconstruction": "free_run"}.get(self.settings.choose, "validation_loss")
+        found = row.get(by, row.get("validation_loss", row["train_loss"]))
         return found if math.isfinite(found) else math.inf
 
     # solving
@@ -201,10 +205,13 @@ class RidgeRun(TrainingRun):
                     lost[number] += np.square(piece.targets - piece.features @ one.weight.T - one.bias).sum()
             for row, total in zip(rows, lost, strict=True):
                 row[f"{name}_loss"] = float(total) / max(1, count)
-        if self.settings.choose == "free_run" and chooses:
+        if self.settings.choose != "one_step" and chooses:
             for row, one in zip(rows, readouts, strict=True):
                 self._set(one)
-                row["closed_loop_error"] = self._closed_loop_error()
+                if self.settings.choose == "free_run":
+                    row["closed_loop_error"] = self._closed_loop_error()
+                else:
+                    row |= free_run_distance(self.system, self.data)
         return rows
 
     @torch.no_grad()
@@ -238,21 +245,23 @@ class RidgeRun(TrainingRun):
         if self.total_epochs == 1:
             criterion = "validation loss" if self.samples.validates else "training loss"
         else:
-            criterion = "closed-loop error" if self.settings.choose == "free_run" else "validation loss"
-        how = f", by the {criterion} on the {part}" if self.total_epochs > 1 else ""
+            criterion = CRITERIA[self.settings.choose]
+        where = "" if self.settings.choose == "reconstruction" else f" on the {part}"
+        how = f", by the {criterion}{where}" if self.total_epochs > 1 else ""
         reason = f"solved by {'recursive least squares' if self.settings.method == 'rls' else 'ridge regression'}, strength {self.chosen:g}{how}"
         score = self.score
         if self.samples.validates and self.settings.choose == "one_step" and not self.settings.carry_state:
             # by the task's own loss, so that networks trained in other ways on the same windows or sequences can be compared
             assert self.data.validation is not None
             score = look_at(self.model, self.data, self.data.validation, "validation", 1024)["validation_loss"]
-        return TrainingOutcome(
-            reason, self.total_epochs, score, criterion, self.seconds, unit="candidate (the last: the one chosen)"
-        )
+        return TrainingOutcome(reason, self.number, score, criterion, self.seconds, unit="candidate")
 
     def checkpoint(self) -> Checkpoint:
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-        return Checkpoint(tensors, {"done": self.done, "seconds": self.seconds, "score": self.score, "chosen": self.chosen})
+        return Checkpoint(
+            tensors,
+            {"done": self.done, "seconds": self.seconds, "score": self.score, "chosen": self.chosen, "number": self.number},
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         values = checkpoint.values
@@ -260,6 +269,7 @@ class RidgeRun(TrainingRun):
             self.model.load_state_dict(checkpoint.tensors)
             self.done, self.seconds = True, float(values["seconds"])
             self.score, self.chosen = float(values["score"]), float(values["chosen"])
+            self.number = int(values["number"])
 
 
 class Recursive:
