@@ -160,7 +160,7 @@ def test_sizes_that_do_not_fit_are_refused_with_what_to_set(fields, signature, s
 
 @EACH
 def test_what_is_not_observed_begins_as_leaky_averages_of_what_is(form):
-    spec = rs.PLRNN(form=form, hidden_size=20, memory=16.0)
+    spec = rs.PLRNN(form=form, hidden_size=30, memory=16.0)
     net = spec.build(Signature(1, 1), torch.Generator().manual_seed(0)).double()
     assert net.state_size == 8
     inputs = drawn(2, 60, 1).clamp(-4, 4)
@@ -179,6 +179,6 @@ def test_a_network_that_sees_three_variables_or_more_has_no_others():
 
 
 def test_too_few_units_leave_further_components_without_a_source():
-    net = rs.PLRNN(latent_size=6, hidden_size=2).build(Signature(1, 1), torch.Generator().manual_seed(0))
+    net = rs.PLRNN(latent_size=6, hidden_size=4).build(Signature(1, 1), torch.Generator().manual_seed(0))
     assert (net.out[3:] == 0).all()
     assert torch.isfinite(rs.rollout(net, torch.randn(1, 30, 1)).states).all()

@@ -127,7 +127,8 @@ class PiecewiseLinearNetwork(
     def remember(self, longest: float) -> None:
         """Make each component that is not observed a leaky average of one that is, the last over `longest` steps.
 
-        A unit is linear where its ReLU stays on: relu(x + 5) - 5 = x. With too few units the components stay without a source.
+        A unit is linear where its ReLU stays on: relu(x + 5) - 5 = x. At most half of the units serve so; with too few of them
+        the last components stay without a source.
         """
         seen, hidden = self.output_size, self.state_size - self.output_size
         constants = longest ** (torch.arange(1, hidden + 1).to(self.decay) / hidden)
@@ -138,7 +139,7 @@ class PiecewiseLinearNetwork(
             source, unit, gain = k % seen, wires * k, 1 - decay[k]
             if self.form == "almost_linear":
                 self.out[seen + k, source] = gain
-            elif unit + wires <= len(self.bias):
+            elif unit + wires <= len(self.bias) // 2:
                 units = slice(unit, unit + wires)
                 self.into[units], self.out[:, units] = 0.0, 0.0
                 self.into[units, source] = 1.0
