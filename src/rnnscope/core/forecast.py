@@ -18,7 +18,7 @@ from rnnscope.core.system import DynamicalSystem
 from rnnscope.core.windows import EncodedSeries, StreamSource, Windows, window_starts
 
 FEWEST, WARM_UP = 200, 1000  # of free runs: points to compare with, steps before each start that are read at most
-NUM_RUNS, RUN_STEPS = 8, 5000  # so many starts, since some may lead astray; so long, since it may take thousands of steps
+NUM_RUNS, RUN_STEPS = 8, 12_500  # so many starts, since some may lead astray; so long, since that may take thousands of steps
 
 
 @dataclass(frozen=True)
