@@ -176,24 +176,34 @@ class ForecastData(SupervisedData):
         spread = spread.clamp(-7.0, 7.0)
         return (spread + 0.5 * ((targets - mean) * torch.exp(-spread)).square()).sum() / max(1, targets.numel())
 
+    @property
+    def has_free_runs(self) -> bool:
+        return self._compared() is not None
+
     @torch.no_grad()
     def free_runs(self, system: DynamicalSystem) -> tuple[np.ndarray, np.ndarray] | None:
         """The longest stretch of training and validation steps, and eight runs that begin within it.
 
         Known covariates drive one run, for as long as they are known. None where values are missing or the split leaks.
         """
-        if self.parts.leaky_seed is not None or self.has_gaps:
+        span = self._compared()
+        if span is None:
             return None
-        span = max(_joined((*self.parts.train, *self.parts.validation)), key=len)
         series, first = self.series[span.series], max(span.start, self.representation.first + 1)
         recorded = series.values[span.start : span.stop]
-        if len(recorded) < FEWEST or not np.ptp(recorded, axis=0).all():
-            return None
         player = Player(in_double(system).cpu().eval(), self.representation, self.window, self.protocol, WARM_UP)
         if self.representation.feedback().num_exogenous:
             return recorded[None], player.play(series, np.array([first]), span.stop - first)
         origins = np.linspace(min(first + WARM_UP, span.stop), span.stop, NUM_RUNS).astype(int)
         return recorded[None], player.play(series, origins, WARM_UP + RUN_STEPS)[:, WARM_UP:]
+
+    def _compared(self) -> Span | None:
+        """The stretch that free runs are compared with."""
+        if self.parts.leaky_seed is not None or self.has_gaps:
+            return None
+        span = max(_joined((*self.parts.train, *self.parts.validation)), key=len)
+        recorded = self.series[span.series].values[span.start : span.stop]
+        return span if len(recorded) >= FEWEST and np.ptp(recorded, axis=0).all() else None
 
     def describe(self) -> dict[str, Any]:
         values, source = np.concatenate([s.values for s in self.series]), self.validation

@@ -150,6 +150,11 @@ class SupervisedData(TrainingData):
         """What summed counts mean, name -> share: recorded each epoch as train_NAME, validation_NAME and test_NAME."""
         return {}
 
+    @property
+    def has_free_runs(self) -> bool:
+        """Whether `free_runs` has anything to compare; known without running."""
+        return False
+
     def free_runs(self, system: DynamicalSystem) -> tuple[np.ndarray, np.ndarray] | None:
         """What was recorded in the training and validation parts and what a system makes of it when it runs on by itself.
 

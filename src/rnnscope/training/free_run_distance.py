@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import SupervisedData
 from rnnscope.core.system import DynamicalSystem
 from rnnscope.numerics.delays import delay_lag, delayed
@@ -15,6 +16,18 @@ from rnnscope.numerics.reconstruction_measures import (
 
 GRID = 3  # variables up to which cells are counted
 SMOOTHING = 20.0
+# one sentence for every trainer that chooses so: the scores of models trained in different ways are then comparable
+CRITERION = "distance of free runs to the training and validation parts (D_stsp + D_H)"
+
+
+def check_free_runs(data: SupervisedData, field: str, instead: str) -> None:
+    """Refuse a choice by free runs where there are none; `field`: of the trainer, `instead`: another value of it."""
+    if not data.has_free_runs:
+        raise ConfigError(
+            f"trainer.{field} is reconstruction, but this task has no free run that could be compared with a recording",
+            "at least 200 recorded values that vary, none missing, in an honest split",
+            f"set trainer.{field}={instead}",
+        )
 
 
 def free_run_distance(system: DynamicalSystem, data: SupervisedData) -> dict[str, float]:

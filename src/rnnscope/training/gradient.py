@@ -10,6 +10,7 @@ from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import SequenceModel, SupervisedData, TrainerSpec, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.system import only_system
+from rnnscope.training.free_run_distance import check_free_runs
 from rnnscope.training.gradient_run import GradientRun, GradientSettings
 
 
@@ -102,12 +103,9 @@ class BPTT(GradientSettings, TrainerSpec):
                 "one of the two ways to let the network read its own outputs",
                 "set trainer.free_run=0, or trainer.forcing=1",
             )
-        if self.choose_by == "reconstruction" and data.free_runs(only_system(model)) is None:
-            raise ConfigError(
-                "trainer.choose_by is reconstruction, but this task has no free run that could be compared with a recording",
-                "at least 200 recorded values that vary, none missing, in an honest split",
-                "set trainer.choose_by=loss",
-            )
+        if self.choose_by == "reconstruction":
+            only_system(model)  # or says that there are several
+            check_free_runs(data, "choose_by", "loss")
 
 
 def _asks_once(data: SupervisedData) -> bool:

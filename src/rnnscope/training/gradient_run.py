@@ -24,7 +24,7 @@ from rnnscope.core.random import Streams, numpy_state, set_numpy_state
 from rnnscope.core.spec import Fraction, NonNegative, NonNegativeFloat, Positive, PositiveFloat, Probability, Spec
 from rnnscope.core.system import DynamicalSystem, LinearReadout, rollout
 from rnnscope.training.choosing import BestWeights
-from rnnscope.training.free_run_distance import free_run_distance
+from rnnscope.training.free_run_distance import CRITERION, free_run_distance
 from rnnscope.training.looking import EVALUATION_BATCH, add_counts, counted_rates, look_at
 from rnnscope.training.passes import free_running_outputs, solve_readout
 from rnnscope.training.rates import (
@@ -353,9 +353,7 @@ class GradientRun(TrainingRun):
 
     def _criterion(self) -> str:
         """What the weights are chosen by."""
-        if self.settings.choose_by == "loss":
-            return "validation loss"
-        return "distance of free runs to the training and validation parts (D_stsp + D_H)"
+        return "validation loss" if self.settings.choose_by == "loss" else CRITERION
 
     # saving and resuming
 

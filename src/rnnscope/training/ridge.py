@@ -7,6 +7,7 @@ from rnnscope.core.errors import ConfigError
 from rnnscope.core.interfaces import SequenceModel, SupervisedData, TrainerSpec, TrainingData
 from rnnscope.core.random import Streams
 from rnnscope.core.system import DynamicalSystem, LinearReadout
+from rnnscope.training.free_run_distance import check_free_runs
 from rnnscope.training.ridge_run import RidgeRun, RidgeSettings
 
 
@@ -51,10 +52,6 @@ class Ridge(RidgeSettings, TrainerSpec):
                 "a forecasting task",
                 "set trainer.choose=one_step",
             )
-        if self.choose == "reconstruction" and data.free_runs(model) is None:
-            raise ConfigError(
-                "trainer.choose is reconstruction, but this task has no free run that could be compared with a recording",
-                "a forecasting task with a recorded series without gaps",
-                "set trainer.choose=one_step",
-            )
+        if self.choose == "reconstruction":
+            check_free_runs(data, "choose", "one_step")
         return RidgeRun(self, model, model, model, data, streams)

@@ -19,7 +19,7 @@ from rnnscope.core.spec import NonNegative, NonNegativeFloat, Positive, Spec
 from rnnscope.core.system import AdaptsToInputs, DynamicalSystem, LinearReadout
 from rnnscope.numerics.normal_equations import NormalEquations
 from rnnscope.numerics.rls_kernels import learn_samples
-from rnnscope.training.free_run_distance import free_run_distance
+from rnnscope.training.free_run_distance import CRITERION, free_run_distance
 from rnnscope.training.looking import look_at
 from rnnscope.training.ridge_samples import Piece, Samples
 
@@ -27,7 +27,7 @@ LOOKED_AT = 5  # pieces of the training part on which its loss is measured
 CRITERIA = {
     "one_step": "validation loss",
     "free_run": "closed-loop error",
-    "reconstruction": "distance of free runs to the training and validation parts (D_stsp + D_H)",
+    "reconstruction": CRITERION,
 }
 
 
